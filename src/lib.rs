@@ -1,0 +1,2 @@
+//! The map. (Written with the architecture.)
+pub mod value;
