@@ -1,2 +1,4 @@
 //! The map. (Written with the architecture.)
+pub mod api;
+pub mod backend;
 pub mod value;

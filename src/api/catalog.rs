@@ -1,0 +1,79 @@
+//! `Catalog`: declarations that many Stacks import.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::declaration::{ComponentSecrets, StackSecrets};
+use super::stack::ComponentMetadata;
+
+/// Declarations to import: no value, no target. Its components are bases only.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "secrets.atmos.tools",
+    version = "v1alpha1",
+    kind = "Catalog",
+    plural = "catalogs",
+    category = "atmos",
+    derive = "PartialEq",
+    doc = "A Catalog holds declarations that Stacks import: no value, no target. Its components are bases only.",
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogSpec {
+    /// Other Catalogs, merged in order before what stands here.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<CatalogImport>,
+    /// Aliases for ClusterStores, valid for the declarations of this Catalog only.
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(alias, alias.matches('^[A-Za-z0-9/_.-]{1,253}$'))").message("aliases of stores are 1 to 253 letters, digits, '/', '_', '.' or '-'"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<String, ClusterStoreAlias>,
+    /// Declarations of the stack level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<StackSecrets>,
+    /// Bases by component type and name.
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = Rule::new("self.all(type, type.matches('^[A-Za-z0-9][-A-Za-z0-9_]{0,62}$'))").message("component types are 1 to 63 letters, digits, '-' or '_'"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub components: BTreeMap<String, BasesOfType>,
+}
+
+/// An import of a Catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogImport {
+    /// The Catalog's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub catalog: String,
+}
+
+/// What an alias of a Catalog stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStoreAlias {
+    /// A ClusterStore whose `allowedNamespaces` admits the importing Stack's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub cluster_store: String,
+}
+
+/// The bases of one type by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("maxProperties" = 128))]
+pub struct BasesOfType(pub BTreeMap<String, Base>);
+
+/// A base that components inherit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Base {
+    /// Inheritance, as in Atmos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<ComponentMetadata>,
+    /// Declarations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<ComponentSecrets>,
+}

@@ -1,0 +1,333 @@
+//! `Stack`: which secrets the components of one Atmos stack need, where they live, and which Secrets to write.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::declaration::{ComponentSecrets, StackSecrets};
+use super::status::StackStatus;
+
+/// Declares by name the secrets of one Atmos stack. Names live here and in git, values never do.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "secrets.atmos.tools",
+    version = "v1alpha1",
+    kind = "Stack",
+    plural = "stacks",
+    shortname = "stk",
+    category = "atmos",
+    namespaced,
+    status = "StackStatus",
+    derive = "PartialEq",
+    doc = "A Stack declares by name the secrets of one Atmos stack and the Secrets to write them into. Names live here and in git, values never do.",
+    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "True when every target equals what the stores hold and every required secret has a value"),
+    printcolumn(name = "Initialized", type_ = "string", json_path = ".status.initialized", description = "How many declared secrets have a value"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "One word that says why"),
+    printcolumn(name = "Missing", type_ = "string", json_path = ".status.missing", description = "The first required secret without a value, and how many more"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Stack", type_ = "string", json_path = ".spec.name", priority = 1, description = "The Atmos stack name, where it differs from the object's name"),
+    printcolumn(name = "Stores", type_ = "string", json_path = ".status.stores", priority = 1, description = "The stores in use"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct StackSpec {
+    /// The Atmos stack name used in coordinates. Default: `metadata.name`. Immutable, also between absent and set.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How often values are read again where the store cannot be watched: `10s` to `720h`, or `0s` for never on its own.
+    /// Default: `1h`.
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
+    #[x_kube(validation = Rule::new("self == '0s' || (duration(self) >= duration('10s') && duration(self) <= duration('720h'))").message("refreshInterval must be 0s, or between 10s and 720h"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_interval: Option<String>,
+    /// `true` stops all reading and writing; what was written stays. Default: `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// What happens to a target that somebody edited: `Correct` (default) writes it again, `Report` only says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftPolicy>,
+    /// The store of declarations that name none: an alias of `stores`, else the Store of that name in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_store: Option<String>,
+    /// Aliases for stores. A name in a declaration that is no alias means the Store of that name in this namespace;
+    /// a ClusterStore is reached only through an alias.
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(alias, alias.matches('^[A-Za-z0-9/_.-]{1,253}$'))").message("aliases of stores are 1 to 253 letters, digits, '/', '_', '.' or '-'"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<String, StoreAlias>,
+    /// Declarations merged in order before what stands here; later ones win.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Import>,
+    /// Declarations of the stack level, inherited by every component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<StackSecrets>,
+    /// What targets use for the fields that they leave out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_defaults: Option<TargetDefaults>,
+    /// Secrets with the stack-level declarations; the map key is the Secret's name. Default: none.
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$'))").message("the keys of targets are Secret names: at most 253 lower-case letters, digits, '-' or '.'"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<BTreeMap<String, Target>>,
+    /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name.
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = Rule::new("self.all(type, type.matches('^[A-Za-z0-9][-A-Za-z0-9_]{0,62}$'))").message("component types are 1 to 63 letters, digits, '-' or '_'"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub components: BTreeMap<String, ComponentsOfType>,
+}
+
+/// The components of one type by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("maxProperties" = 128))]
+pub struct ComponentsOfType(pub BTreeMap<String, Component>);
+
+/// What happens to a target that somebody edited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// Write it again.
+    #[default]
+    Correct,
+    /// Leave it and say so.
+    Report,
+}
+
+/// What an alias stands for: exactly one of `store` and `clusterStore`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct StoreAlias {
+    /// A Store of this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// A ClusterStore whose `allowedNamespaces` admits this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_store: Option<String>,
+}
+
+/// One import: exactly one of `catalog` and `stack`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct Import {
+    /// A Catalog (cluster-scoped).
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<String>,
+    /// A Stack of this namespace: its declarations, not its targets.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+/// One component of the stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Component {
+    /// Inheritance, as in Atmos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<ComponentMetadata>,
+    /// Declarations of this component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<ComponentSecrets>,
+    /// The Secrets to write; the map key is the Secret's name. Absent: one named `<metadata.name>-<component>` with the
+    /// whole effective set. `{}`: none, the secrets are only tracked.
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$'))").message("the keys of targets are Secret names: at most 253 lower-case letters, digits, '-' or '.'"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<BTreeMap<String, Target>>,
+}
+
+/// Inheritance of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentMetadata {
+    /// `abstract`: a base only, never written. Default: `real`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub component_type: Option<ComponentKind>,
+    /// `false` is the same as `type: abstract`. Default: `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// A base, resolved before `inherits`.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Bases, merged in order; later ones win.
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherits: Vec<String>,
+}
+
+/// Whether a component is written or only a base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    /// A base only.
+    Abstract,
+    /// Written.
+    #[default]
+    Real,
+}
+
+/// Which declarations a target holds when it lists no `keys`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Inherit {
+    /// The whole effective set, as Atmos gives it to the component.
+    #[default]
+    All,
+    /// Only what the component or its bases declare.
+    Own,
+}
+
+/// What happens to a target when its Stack is deleted or names it no longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It stays.
+    #[default]
+    Retain,
+    /// It is deleted.
+    Delete,
+}
+
+/// What happens to the key of an optional secret whose value is gone from its store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MissingPolicy {
+    /// It keeps its last good bytes.
+    #[default]
+    Keep,
+    /// It is removed after two reads that both found it missing.
+    Remove,
+}
+
+/// What happens to a target while one of its keys cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SyncPolicy {
+    /// The target stays as it is.
+    #[default]
+    AllOrNothing,
+    /// Keys that could be read are written, the others keep their last good bytes.
+    PerKey,
+}
+
+/// The types of Secret that the operator writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SecretType {
+    /// Any keys.
+    #[default]
+    Opaque,
+    /// Needs `tls.crt` and `tls.key`.
+    #[serde(rename = "kubernetes.io/tls")]
+    Tls,
+    /// Needs `.dockerconfigjson`.
+    #[serde(rename = "kubernetes.io/dockerconfigjson")]
+    DockerConfigJson,
+    /// Needs `username` or `password`.
+    #[serde(rename = "kubernetes.io/basic-auth")]
+    BasicAuth,
+    /// Needs `ssh-privatekey`.
+    #[serde(rename = "kubernetes.io/ssh-auth")]
+    SshAuth,
+}
+
+impl SecretType {
+    /// The word in a Secret's `type` field.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "Opaque",
+            Self::Tls => "kubernetes.io/tls",
+            Self::DockerConfigJson => "kubernetes.io/dockerconfigjson",
+            Self::BasicAuth => "kubernetes.io/basic-auth",
+            Self::SshAuth => "kubernetes.io/ssh-auth",
+        }
+    }
+}
+
+/// One Secret that the operator writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.inherit) && has(self.keys))").message("set either inherit or keys, not both"))]
+pub struct Target {
+    /// `All` (default): the whole effective set. `Own`: only what the component or its bases declare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<Inherit>,
+    /// Exactly these: key in the Secret to NAME of a declaration. Default: every NAME of the set under its `key`.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
+    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("keys of a Secret are 1 to 253 letters, digits, '-', '_' or '.'"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BTreeMap<String, SecretName>>,
+    /// The Secret's type. Default: `Opaque`. It cannot change once the Secret exists.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub secret_type: Option<SecretType>,
+    /// Labels for the Secret, added to those of `targetDefaults`.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("labels of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, LabelValue>,
+    /// Annotations for the Secret, added to those of `targetDefaults`.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("annotations of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, AnnotationValue>,
+    /// `Retain` (default) leaves the Secret when the Stack goes or names it no longer; `Delete` removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// `Keep` (default) keeps the last good bytes of an optional secret whose value is gone; `Remove` drops the key after
+    /// two reads that both found it missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_policy: Option<MissingPolicy>,
+    /// `AllOrNothing` (default): while a required secret is missing or any is in error, the Secret stays as it is.
+    /// `PerKey`: what could be read is written, the rest keeps its last good bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_policy: Option<SyncPolicy>,
+}
+
+/// The NAME of a declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SecretName(#[schemars(length(min = 1, max = 253))] pub String);
+
+/// The value of a label: at most 63 characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct LabelValue(
+    #[schemars(length(max = 63), regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))] pub String,
+);
+
+/// The value of an annotation: at most 4096 characters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct AnnotationValue(#[schemars(length(max = 4096))] pub String);
+
+/// What targets use for the fields that they leave out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetDefaults {
+    /// Labels for every target.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("labels of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, LabelValue>,
+    /// Annotations for every target.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("annotations of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, AnnotationValue>,
+    /// Default: `Retain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// Default: `Keep`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_policy: Option<MissingPolicy>,
+    /// Default: `AllOrNothing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_policy: Option<SyncPolicy>,
+}
