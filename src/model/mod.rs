@@ -1,0 +1,248 @@
+//! What a Stack means: pure functions from declarations to a plan, and from what was read to Secrets and status.
+//!
+//! No client, no SDK, no environment, no clock, no async. Everything here can be tried with a table or a property test.
+//!
+//! ```text
+//! StackSpec + World ──merge──▶ declarations ──plan──▶ Plan ──(reads)──▶ Finding per secret ──render──▶ Decision per target
+//!                                                                                └──────── outcome ──▶ StackStatus
+//! ```
+
+pub mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
+use crate::backend;
+use crate::value::SecretValue;
+
+/// A store as a Stack reaches it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreRef {
+    /// A Store of the Stack's namespace.
+    Store(String),
+    /// A ClusterStore.
+    ClusterStore(String),
+}
+
+impl std::fmt::Display for StoreRef {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(name) => write!(formatter, "Store/{name}"),
+            Self::ClusterStore(name) => write!(formatter, "ClusterStore/{name}"),
+        }
+    }
+}
+
+/// An object besides the Stack itself that a plan was computed from, whether it exists or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Input {
+    /// A Catalog.
+    Catalog(String),
+    /// A Stack of the same namespace.
+    Stack(String),
+    /// A store.
+    Store(StoreRef),
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Catalog(name) => write!(formatter, "Catalog/{name}"),
+            Self::Stack(name) => write!(formatter, "Stack/{name}"),
+            Self::Store(store) => write!(formatter, "{store}"),
+        }
+    }
+}
+
+/// An object that was looked up.
+#[derive(Clone, Debug)]
+pub enum Lookup<T> {
+    /// It exists and can be read.
+    Found(T),
+    /// It exists, but not in a form that this version of the API can read.
+    Invalid,
+}
+
+/// What a store's definition means for the plan of one namespace; see `model::store::facts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreView {
+    /// It may be used.
+    Usable(crate::model::backend_key::KeyLayout),
+    /// It may not, whatever the Stack says: an unusable definition, or a namespace that is not admitted.
+    Refused(Problem),
+}
+
+/// The objects that a Stack's namespace can see, as far as its plan names them. What is not in here does not exist.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Catalogs by name.
+    pub catalogs: BTreeMap<String, Lookup<Arc<CatalogSpec>>>,
+    /// Other Stacks of the namespace by object name.
+    pub stacks: BTreeMap<String, Lookup<Arc<StackSpec>>>,
+    /// Stores, already judged for this namespace.
+    pub stores: BTreeMap<StoreRef, StoreView>,
+}
+
+/// Something that holds a secret, a target or a whole Stack back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One word.
+    pub reason: Reason,
+    /// What was tried, on which object, what was expected, what to do next.
+    pub message: String,
+    /// `true` if no other object can cure it: only an edit of this Stack (kstatus "Stalled").
+    pub stalled: bool,
+}
+
+/// The full place of a value in the Atmos hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Coordinate {
+    /// Which of the parts below count.
+    pub scope: Scope,
+    /// The Atmos stack name; empty for `global`.
+    pub stack: String,
+    /// The component's name; empty but for `instance`.
+    pub component: String,
+    /// The NAME, or its `reference`.
+    pub name: String,
+}
+
+/// A Stack after the merge: what to read and what to write.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The Atmos stack name.
+    pub stack: String,
+    /// How often to read again; `None` for never on its own.
+    pub refresh_interval: Option<Duration>,
+    /// What happens to edited targets.
+    pub drift: DriftPolicy,
+    /// Set if the set of declarations is unknowable: then nothing is read, written or removed.
+    pub blocked: Option<Problem>,
+    /// One entry for each effective declaration: the stack level first, then components by type and name; NAMEs sorted.
+    pub secrets: Vec<PlannedSecret>,
+    /// Targets by name.
+    pub targets: Vec<PlannedTarget>,
+    /// Every object that the plan looked at or for.
+    pub inputs: BTreeSet<Input>,
+}
+
+/// One effective declaration.
+#[derive(Clone, Debug)]
+pub struct PlannedSecret {
+    /// `<type>/<component>`, or empty at the stack level.
+    pub component: String,
+    /// The NAME.
+    pub name: String,
+    /// Where its value lives.
+    pub scope: Scope,
+    /// Whether targets wait for it.
+    pub required: bool,
+    /// For people.
+    pub description: Option<String>,
+    /// Which layer declared it: `stack`, `component`, `inherits/<base>`, `catalog/<name>`, `import/<stack>`.
+    pub origin: String,
+    /// Used when the value or the path is missing.
+    pub default: Option<String>,
+    /// One leaf of the value.
+    pub path: Option<crate::model::path::Path>,
+    /// Where to read it, or why it cannot be read.
+    pub read: Result<PlannedRead, Problem>,
+    /// The store as far as it is known, also when `read` is a problem.
+    pub store: Option<StoreRef>,
+}
+
+/// Where a value is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRead {
+    /// The store.
+    pub store: StoreRef,
+    /// The place in the hierarchy; `None` when `backendKey` names the key outside of it.
+    pub coordinate: Option<Coordinate>,
+    /// The key in the store.
+    pub key: backend::Key,
+}
+
+/// One Secret to write.
+#[derive(Clone, Debug)]
+pub struct PlannedTarget {
+    /// The Secret's name.
+    pub name: String,
+    /// `<type>/<component>`, or empty at the stack level.
+    pub component: String,
+    /// The Secret's type.
+    pub secret_type: SecretType,
+    /// Labels that the user wants.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that the user wants.
+    pub annotations: BTreeMap<String, String>,
+    /// What happens when the Stack goes.
+    pub deletion: DeletionPolicy,
+    /// What happens to optional keys whose value is gone.
+    pub missing: MissingPolicy,
+    /// What happens while a key cannot be read.
+    pub sync: SyncPolicy,
+    /// Key in the Secret to index in [`Plan::secrets`].
+    pub entries: BTreeMap<String, usize>,
+    /// Why the target cannot be written whatever is read.
+    pub problem: Option<Problem>,
+}
+
+/// What a read of one key found.
+#[derive(Clone)]
+pub enum Fetched {
+    /// A value.
+    Value(backend::Versioned),
+    /// An error; `kind.is_missing()` says whether it means "no value".
+    Error(backend::Error),
+    /// It was not asked.
+    Unknown,
+}
+
+/// What is known of one declared secret after its read, its `path` and its `default`.
+#[derive(Clone)]
+pub enum Finding {
+    /// It has a value.
+    Initialized {
+        /// The bytes for a target.
+        value: Arc<SecretValue>,
+        /// The store's version.
+        version: String,
+        /// Whether the declaration's default is in use.
+        from_default: bool,
+    },
+    /// It has none.
+    Missing(Problem),
+    /// It could not be read or used; `transient` if asking again may help.
+    Error {
+        /// Why.
+        problem: Problem,
+        /// Whether asking again, unchanged, may help.
+        transient: bool,
+    },
+    /// It was not asked.
+    Unknown,
+}
+
+/// A target's Secret as it is in the cluster, if it is ours.
+pub struct Current {
+    /// Its data.
+    pub data: BTreeMap<String, SecretValue>,
+    /// Whether the digest annotation verifies, so that the data are known to be our last good bytes.
+    pub verified: bool,
+}
+
+/// What to do with a target.
+pub enum Decision {
+    /// The Secret should hold exactly this.
+    Write {
+        /// The data.
+        data: BTreeMap<String, Arc<SecretValue>>,
+        /// Set if the data are not the newest of every key (PerKey, kept keys): written, but the target is not ready.
+        incomplete: Option<Problem>,
+    },
+    /// The Secret stays as it is.
+    Hold(Problem),
+}
