@@ -1,0 +1,4 @@
+//! stub
+pub mod namespaces;
+pub mod queue;
+pub mod relations;
