@@ -2,4 +2,5 @@
 pub mod api;
 pub mod backend;
 pub mod controller;
+pub mod model;
 pub mod value;

@@ -7,6 +7,9 @@
 //!                                                                                └──────── outcome ──▶ StackStatus
 //! ```
 
+pub mod backend_key;
+pub mod outcome;
+pub mod path;
 pub mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,4 @@
+//! stub
+/// stub
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path;
