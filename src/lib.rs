@@ -1,2 +1,3 @@
 //! The map. (Written with the architecture.)
+pub mod sops;
 pub mod value;
