@@ -2,4 +2,5 @@
 pub mod api;
 pub mod backend;
 pub mod cluster;
+pub mod sops;
 pub mod value;
