@@ -1,6 +1,8 @@
 //! The map. (Written with the architecture.)
 pub mod api;
 pub mod backend;
+pub mod cluster;
 pub mod controller;
 pub mod model;
+pub mod sops;
 pub mod value;
