@@ -34,6 +34,9 @@ const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// When missing rights are asked for again: first, and at most.
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
+/// When an unanswered question is asked again.
+const NO_ANSWER: Duration = Duration::from_secs(1);
+
 /// What the operator may do with one kind of object in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -266,11 +269,16 @@ impl Namespace {
     async fn attend(&self, kind: Kind, client: Client, changes: mpsc::UnboundedSender<Change>) {
         let mut wait = PROBE_AGAIN.0;
         loop {
-            let access = probe(&client, &self.name, kind).await;
+            let Some(access) = probe(&client, &self.name, kind).await else {
+                // Nothing is concluded from silence: what was known stays until the API server answers.
+                tokio::time::sleep(NO_ANSWER).await;
+                continue;
+            };
             if access == Access::Watching {
                 wait = PROBE_AGAIN.0;
                 // Returns when the rights are gone; until then kube's watcher recovers by itself.
                 self.watch(kind, &client, &changes).await;
+                tokio::time::sleep(NO_ANSWER).await;
                 continue;
             }
             self.set_access(kind, access, &changes);
@@ -477,16 +485,14 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(cause, kube::Error::Api(status) if status.code == 403)
 }
 
-async fn probe(client: &Client, namespace: &str, kind: Kind) -> Access {
-    let get = may(client, namespace, kind.resource(), "get").await;
-    let list = may(client, namespace, kind.resource(), "list").await;
-    let watch = may(client, namespace, kind.resource(), "watch").await;
-    match (get, list, watch) {
-        (Some(true), Some(true), Some(true)) => Access::Watching,
-        (Some(true), _, _) => Access::GetOnly,
-        // An unanswered question is asked again by the caller; until then nothing is assumed.
-        (Some(false), _, _) | (None, _, _) => Access::Denied,
+/// What the rights allow; `None` if the API server did not answer.
+async fn probe(client: &Client, namespace: &str, kind: Kind) -> Option<Access> {
+    if !may(client, namespace, kind.resource(), "get").await? {
+        return Some(Access::Denied);
     }
+    let list = may(client, namespace, kind.resource(), "list").await?;
+    let watch = may(client, namespace, kind.resource(), "watch").await?;
+    Some(if list && watch { Access::Watching } else { Access::GetOnly })
 }
 
 /// Whether the operator may do this, as the API server's own authorizer says. `None` if it did not answer.
