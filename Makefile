@@ -25,7 +25,7 @@ lint: cargo-deny ## Check formatting, lints, documentation, dependencies and lic
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
-	PATH="$$ATMOS_E2E_TOOLS/cargo-deny/bin:$$PATH" cargo deny --workspace check bans licenses sources
+	PATH="$$ATMOS_E2E_TOOLS/cargo-deny/bin:$$PATH" cargo deny --workspace check --hide-inclusion-graph bans licenses sources
 
 .PHONY: tools
 tools: ## Build the pinned test servers, once
