@@ -1,4 +1,0 @@
-//! stub
-/// stub
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path;
