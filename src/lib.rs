@@ -8,4 +8,3 @@ pub mod model;
 pub mod process;
 pub mod sops;
 pub mod value;
-pub mod yaml;

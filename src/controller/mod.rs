@@ -52,9 +52,9 @@ use self::relations::{Dependency, Relations, StackKey, StoreKey};
 use self::stacks::{Failure, Stacks};
 use self::stores::Stores;
 use crate::api::Reason;
-use crate::backend::guarded::Observer;
+use crate::backend::guarded::{Observer, Operation};
 use crate::cluster::Objects;
-use crate::metrics::Metrics;
+use crate::metrics::{Gauges, Metrics};
 use crate::model::{Plan, Problem, outcome};
 use crate::value::DigestKey;
 
@@ -118,9 +118,45 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Told about every call to a store.
     pub observer: Arc<dyn Observer>,
+    /// Whether the loops turn.
+    pub heartbeats: Heartbeats,
     /// Every task of the controller.
     pub tasks: TaskTracker,
     unwatched: AtomicU64,
+}
+
+/// How often a loop shows that it turns, at least.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A loop that was silent for so long does not turn any more.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// When each loop last turned.
+#[derive(Default)]
+pub struct Heartbeats {
+    /// [`route`].
+    pub route: Heartbeat,
+    /// [`refresh`].
+    pub refresh: Heartbeat,
+}
+
+/// When a loop last turned.
+pub struct Heartbeat(std::sync::Mutex<Instant>);
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self(std::sync::Mutex::new(Instant::now()))
+    }
+}
+
+impl Heartbeat {
+    /// It turned.
+    pub fn beat(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed() < SILENT
+    }
 }
 
 /// What [`Controller::new`] is made from.
@@ -166,7 +202,12 @@ impl Controller {
         let (namespaces_sender, namespaces_receiver) = mpsc::unbounded_channel();
         let tasks = TaskTracker::new();
         let process_key = Arc::new(process_key);
-        let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(&metrics);
+        let observer: Arc<dyn Observer> = {
+            let metrics = Arc::clone(&metrics);
+            Arc::new(move |operation: Operation, outcome, duration| {
+                metrics.store_called(operation.label(), outcome, duration);
+            })
+        };
         let context = Context {
             objects: Objects::new(client.clone()),
             queue: Queue::default(),
@@ -185,6 +226,7 @@ impl Controller {
             observer,
             metrics,
             tasks,
+            heartbeats: Heartbeats::default(),
             unwatched: AtomicU64::new(0),
             client,
             identity,
@@ -266,6 +308,10 @@ async fn work_on_stacks(context: Arc<Context>, stop: CancellationToken) {
                 "panic"
             }
         };
+        let lane = match lane {
+            Lane::User => "user",
+            Lane::Background => "background",
+        };
         context.metrics.synced(lane, label, started.elapsed());
         context.queue.done(&stack);
     }
@@ -339,6 +385,19 @@ impl Context {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.stacks.is_synced() && self.definitions.is_synced()
+    }
+
+    /// Whether the loops turn.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.heartbeats.route.is_fresh() && self.heartbeats.refresh.is_fresh()
+    }
+
+    /// What is counted only when somebody looks.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let queue::Depth { user, background, delayed, running } = self.queue.depth();
+        Gauges { user, background, delayed, running, stacks: self.stacks.count(), keys: self.refresh.key_count() }
     }
 
     /// Forgets a Stack that is gone.

@@ -220,6 +220,7 @@ impl Refresh {
     /// Runs until `stop`.
     pub async fn run(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
         loop {
+            context.heartbeats.refresh.beat();
             let notified = self.wake.notified();
             let (jobs, next) = self.collect(Instant::now());
             for job in jobs {
@@ -238,6 +239,7 @@ impl Refresh {
                 () = stop.cancelled() => return,
                 () = notified => {}
                 () = sleep => {}
+                () = tokio::time::sleep(super::HEARTBEAT) => {}
             }
         }
     }
@@ -336,17 +338,17 @@ impl Refresh {
         let live = context.stores.connect(context, &job.store).await;
         let read_keys: Vec<Key> = read.iter().map(|key| Key::clone(key)).collect();
         let results = match &live {
-            Ok(live) => live.read(&read_keys).await,
+            Ok(live) => live.reads.read(&read_keys).await,
             Err(error) => read_keys.iter().map(|_| Err(error.clone())).collect(),
         };
-        context.stores.note_results(context, &job.store, &results);
+        context.stores.note_results(&job.store, &results);
         for (key, result) in read.iter().zip(&results) {
             let seen = self.see(key, result);
             self.take(&job.store, key, seen, result.as_ref().err(), watched, &mut affected);
         }
         let probe_keys: Vec<Key> = probe.iter().map(|key| Key::clone(key)).collect();
         let presence = match &live {
-            Ok(live) if !probe_keys.is_empty() => live.probe(&probe_keys).await,
+            Ok(live) if !probe_keys.is_empty() => live.backend.probe(&probe_keys).await,
             Ok(_) => Vec::new(),
             Err(error) => probe_keys.iter().map(|_| Err(error.clone())).collect(),
         };

@@ -11,8 +11,10 @@ use super::{Changes, Context, definitions, namespaces, stacks};
 /// Routes until `stop`.
 pub(super) async fn run(context: Arc<Context>, mut changes: Changes, stop: CancellationToken) {
     loop {
+        context.heartbeats.route.beat();
         tokio::select! {
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(super::HEARTBEAT) => {}
             Some(change) = changes.stacks.recv() => stack(&context, change),
             Some(change) = changes.definitions.recv() => definition(&context, &change),
             Some(change) = changes.namespaces.recv() => namespace(&context, change),

@@ -63,7 +63,7 @@ mod tests {
             (0..200).map(|number| until_tick(&format!("uid-{number}"), interval, Duration::from_secs(1_000_000))).collect();
         for quarter in 0..4u32 {
             let range = interval * quarter / 4..interval * (quarter + 1) / 4;
-            let count = ticks.iter().filter(|tick| range.contains(tick)).count();
+            let count = ticks.iter().filter(|tick| range.contains(*tick)).count();
             assert!((25..=75).contains(&count), "quarter {quarter} has {count} of 200");
         }
     }

@@ -481,6 +481,12 @@ fn held(problem: Problem, derived: bool) -> Done {
     }
 }
 
+/// A target in a namespace whose Secrets the operator may not even get.
+pub fn ungranted(context: &Context, namespace: &str) -> Done {
+    let message = context.grant_hint("get", "secrets", namespace);
+    held(Problem { reason: Reason::GrantMissing, message, stalled: false }, false)
+}
+
 fn unchanged(known: Remembered) -> Done {
     Done {
         report: TargetReport {
