@@ -85,9 +85,9 @@ impl Walk<'_> {
                     self.shown_path.push_str(&format!("[{index}]"));
                     if let Some(node) = self.node(node, position.element(&siblings))? {
                         plain.push(Item::Value(node));
+                        siblings = Siblings::default();
                     }
                     self.shown_path.truncate(before);
-                    siblings = Siblings::default();
                 }
             }
         }
