@@ -264,7 +264,8 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> R
         return Ok(as_text(&text));
     }
     let wanted = match tag.suffix_in_namespace(CORE_TAGS).as_deref() {
-        Some("str") => return Ok(as_text(&text)),
+        // `sops` writes the text `<<` as `!!merge <<`.
+        Some("str" | "merge") => return Ok(as_text(&text)),
         Some("binary") => return binary(&text, line),
         Some("null") => None,
         Some("int") => Some(Kind::Integer),

@@ -47,14 +47,10 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
         text.push('\n');
     }
     std::fs::write(&config, text).unwrap();
-    let name = match format {
-        Format::Yaml => "secrets.yaml",
-        Format::Json => "secrets.json",
-    };
     let mut process = Command::new(sops_binary())
         .arg("--config")
         .arg(&config)
-        .args(["encrypt", "--filename-override", name])
+        .args(["encrypt", "--filename-override", file_name(format)])
         .env_clear()
         .env("HOME", folder.path())
         .current_dir(folder.path())
@@ -70,6 +66,29 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "sops refused: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether `sops` itself can decrypt a file.
+pub(super) fn sops_reads(identity: &Identity, format: Format, file: &str) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file_name(format));
+    std::fs::write(&path, file).unwrap();
+    let output = Command::new(sops_binary())
+        .arg("decrypt")
+        .arg(&path)
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("SOPS_AGE_KEY", &identity.secret)
+        .output()
+        .expect("the sops binary starts");
+    output.status.success()
+}
+
+fn file_name(format: Format) -> &'static str {
+    match format {
+        Format::Yaml => "secrets.yaml",
+        Format::Json => "secrets.json",
+    }
 }
 
 /// Encrypts to one recipient, with further lines of the rule (empty for none).
