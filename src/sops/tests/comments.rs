@@ -38,7 +38,8 @@ g: {h: 1, # right of h
 async fn reads_all(rule: &str) {
     let identity = Identity::generate();
     let file = encrypt(&identity, rule, Format::Yaml, PLAIN);
-    let document = decrypt(&identity, Format::Yaml, &file).await.unwrap_or_else(|error| panic!("{rule}: {error}\n{file}"));
+    let document =
+        decrypt(&identity, Format::Yaml, &file).await.unwrap_or_else(|error| panic!("{rule}: {error}\n{file}"));
     let expected = [
         ("a", r#"{"b":1}"#),
         ("c", "text"),
@@ -93,7 +94,8 @@ async fn a_comment_marks_what_follows_it_wherever_it_stands() {
 #[tokio::test]
 async fn encrypted_comments_inside_lists_are_no_elements() {
     let identity = Identity::generate();
-    let plain = "list:\n    # first\n    - 1\n    # second\n    - 2\n    # last\nonly:\n    # nothing but a comment\n    []\n";
+    let plain =
+        "list:\n    # first\n    - 1\n    # second\n    - 2\n    # last\nonly:\n    # nothing but a comment\n    []\n";
     let file = encrypt(&identity, "", Format::Yaml, plain);
     assert!(file.contains("- ENC[") && file.contains("type:comment]"), "sops writes them as elements:\n{file}");
     let document = decrypt(&identity, Format::Yaml, &file).await.unwrap();

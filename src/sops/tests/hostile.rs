@@ -40,7 +40,11 @@ fn alias_bombs_stop_at_the_budget() {
     let long = format!("a: &a {}\nb: [{}]\n", CANARY.repeat(10_000), "*a, ".repeat(20_000));
     assert!(matches!(refused_yaml(&long), Error::TooLarge { expanded: true, .. }));
 
-    let keys = format!("a: &a {}\n{}", CANARY.repeat(10_000), (0..1_000).map(|n| format!("{n}: {{*a : 1}}\n")).collect::<String>());
+    let keys = format!(
+        "a: &a {}\n{}",
+        CANARY.repeat(10_000),
+        (0..1_000).map(|n| format!("{n}: {{*a : 1}}\n")).collect::<String>()
+    );
     assert!(matches!(refused_yaml(&keys), Error::TooLarge { expanded: true, .. }));
 
     let mut deep = "a0: &a0 [x]\n".to_owned();
@@ -75,7 +79,10 @@ fn depth_is_bounded_in_both_formats() {
     ];
     for file in yaml {
         let error = refused_yaml(&file);
-        assert!(matches!(error, Error::TooDeep { .. } | Error::Unparsable { .. } | Error::Unsupported { .. }), "{error}");
+        assert!(
+            matches!(error, Error::TooDeep { .. } | Error::Unparsable { .. } | Error::Unsupported { .. }),
+            "{error}"
+        );
     }
     for file in [
         format!("{{\"a\": {}", "[".repeat(many)),
@@ -146,7 +153,15 @@ fn files_as_large_as_allowed_are_read_soon_whatever_is_in_them() {
     for file in yaml {
         refused_yaml(&file);
     }
-    for file in [fill("["), fill("{\"a\":"), fill("\""), fill(" "), fill("1"), format!("{{\"a\": [{}", fill("1,").get(10..).unwrap()), format!("{{\"a\": \"{}", fill("\\u0041").get(12..).unwrap())] {
+    for file in [
+        fill("["),
+        fill("{\"a\":"),
+        fill("\""),
+        fill(" "),
+        fill("1"),
+        format!("{{\"a\": [{}", fill("1,").get(10..).unwrap()),
+        format!("{{\"a\": \"{}", fill("\\u0041").get(12..).unwrap()),
+    ] {
         refused(Format::Json, file.as_bytes());
     }
 }
@@ -231,7 +246,8 @@ struct Sample {
 impl Sample {
     fn new(format: Format) -> Self {
         let identity = Identity::generate();
-        let plain = format!("{{\"a\": \"{CANARY}\", \"m\": {{\"b\": 12, \"l\": [true, 1.5, \"{CANARY}\"]}}, \"z\": \"end\"}}");
+        let plain =
+            format!("{{\"a\": \"{CANARY}\", \"m\": {{\"b\": 12, \"l\": [true, 1.5, \"{CANARY}\"]}}, \"z\": \"end\"}}");
         let file = encrypt(&identity, "", format, &plain);
         let mut sample = Self { format, identity, file, expected: Vec::new() };
         let document = sample.decrypt(sample.file.as_bytes()).unwrap();

@@ -41,7 +41,7 @@ async fn the_wrong_key_is_told_with_recipients_and_names() {
     let file = encrypt(&right, "", Format::Yaml, PLAIN);
     let error = open(&file, &wrong.keys()).await.unwrap_err();
     let Error::NoMatchingKey { recipients, held, opened: 0, needed: 1 } = &error else { panic!("{error}") };
-    assert_eq!(recipients, &[right.recipient.clone()]);
+    assert_eq!(recipients, std::slice::from_ref(&right.recipient));
     assert_eq!(held, &[format!("test key ({})", wrong.recipient)]);
     let said = error.to_string();
     assert!(said.contains(&right.recipient) && said.contains("test key") && !said.contains("AGE-SECRET-KEY"), "{said}");
@@ -155,7 +155,8 @@ sops:
 async fn lists_that_are_null_as_older_versions_wrote_them_are_empty() {
     let identity = Identity::generate();
     let file = encrypt(&identity, "", Format::Yaml, PLAIN);
-    let file = file.replace("sops:\n", "sops:\n    kms: null\n    gcp_kms: []\n    pgp: ~\n    unknown_field: {a: [1]}\n");
+    let file =
+        file.replace("sops:\n", "sops:\n    kms: null\n    gcp_kms: []\n    pgp: ~\n    unknown_field: {a: [1]}\n");
     assert_eq!(open(&file, &identity.keys()).await.unwrap(), "secret");
 }
 
@@ -212,7 +213,12 @@ fn what_is_no_identity_is_told_by_line_and_never_shown() {
     for empty in ["", "\n\n", "# only a comment"] {
         assert!(matches!(parse("k", empty).err().unwrap(), Error::NoIdentity { .. }));
     }
-    for kind in ["AGE-PLUGIN-YUBIKEY-1QQ", "AGE-SECRET-KEY-PQ-1QQ", "-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN OPENSSH PRIVATE KEY-----"] {
+    for kind in [
+        "AGE-PLUGIN-YUBIKEY-1QQ",
+        "AGE-SECRET-KEY-PQ-1QQ",
+        "-----BEGIN AGE ENCRYPTED FILE-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+    ] {
         let error = parse("k", kind).err().unwrap();
         assert!(matches!(error, Error::UnsupportedIdentity { line: 1, .. }), "{error}");
     }

@@ -25,10 +25,7 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn generate() -> Self {
         let identity = age::x25519::Identity::generate();
-        Self {
-            recipient: identity.to_public().to_string(),
-            secret: identity.to_string().expose_secret().to_owned(),
-        }
+        Self { recipient: identity.to_public().to_string(), secret: identity.to_string().expose_secret().to_owned() }
     }
 
     pub(super) fn keys(&self) -> AgeKeys {
@@ -66,22 +63,6 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "sops refused: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether `sops` itself can decrypt a file.
-pub(super) fn sops_reads(identity: &Identity, format: Format, file: &str) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(file_name(format));
-    std::fs::write(&path, file).unwrap();
-    let output = Command::new(sops_binary())
-        .arg("decrypt")
-        .arg(&path)
-        .env_clear()
-        .env("HOME", folder.path())
-        .env("SOPS_AGE_KEY", &identity.secret)
-        .output()
-        .expect("the sops binary starts");
-    output.status.success()
 }
 
 fn file_name(format: Format) -> &'static str {

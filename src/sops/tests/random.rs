@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::oracle::{Identity, bytes, encrypt, sops_reads};
+use super::oracle::{Identity, bytes, encrypt};
+use crate::sops::scalar::canonical_float;
 use crate::sops::{Encrypted, Format};
 
 #[derive(Clone, Debug)]
@@ -22,8 +23,21 @@ fn text() -> impl Strategy<Value = String> {
         "[ -~]{0,20}",
         "[a-c:#\\-?&*!|>%@`'\"\\\\{}\\[\\],\\n\\t ~=<]{0,12}",
         prop::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter),
-        prop::sample::select(vec!["", " ", "\n", "null", "yes", "0x1F", "1e3", "<<", "---", "2024-01-02", "ENC[", "# no"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "",
+            " ",
+            "\n",
+            "null",
+            "yes",
+            "0x1F",
+            "1e3",
+            "<<",
+            "---",
+            "2024-01-02",
+            "ENC[",
+            "# no"
+        ])
+        .prop_map(str::to_owned),
         "[a-z]{200,300}",
     ]
 }
@@ -60,14 +74,13 @@ fn value(text: BoxedStrategy<String>) -> impl Strategy<Value = Value> {
 fn document() -> impl Strategy<Value = Vec<(String, Value)>> {
     let sealed = prop::collection::vec((visible(), value(text().boxed())), 20..60);
     let clear = prop::collection::vec((visible(), value(visible().boxed())), 0..8);
-    (sealed, clear).prop_map(|(sealed, clear)| {
-        numbered(sealed, "").into_iter().chain(numbered(clear, "_unencrypted")).collect()
-    })
+    (sealed, clear)
+        .prop_map(|(sealed, clear)| numbered(sealed, "").into_iter().chain(numbered(clear, "_unencrypted")).collect())
 }
 
 /// Keys that differ: a number makes them so.
 fn numbered(pairs: Vec<(String, Value)>, suffix: &str) -> Vec<(String, Value)> {
-    pairs.into_iter().enumerate().map(|(number, (key, value))| (format!("{key}{number}{suffix}"), value)).collect()
+    pairs.into_iter().enumerate().map(|(number, (key, value))| (format!("{key}.{number}{suffix}"), value)).collect()
 }
 
 /// JSON, with every character that is not plain ASCII escaped, so that it is YAML too.
@@ -138,11 +151,13 @@ fn compact(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Text(text) => serde_json::to_string(text).unwrap(),
         Value::Integer(integer) => integer.to_string(),
-        Value::Float(float) => float.to_string(),
+        // Go's digits, not Rust's, where two forms are as short: the MAC of the file is what says that they are right.
+        Value::Float(float) => canonical_float(&format!("{float:e}")).unwrap(),
         Value::Boolean(truth) => truth.to_string(),
         Value::List(values) => format!("[{}]", values.iter().map(compact).collect::<Vec<_>>().join(",")),
         Value::Map(pairs) => {
-            let pairs = pairs.iter().map(|(key, value)| format!("{}:{}", serde_json::to_string(key).unwrap(), compact(value)));
+            let pairs =
+                pairs.iter().map(|(key, value)| format!("{}:{}", serde_json::to_string(key).unwrap(), compact(value)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
         }
     }
@@ -151,19 +166,15 @@ fn compact(value: &Value) -> String {
 fn we_read_what_sops_writes(format: Format) {
     let identity = Identity::generate();
     // Each case starts a process, so it carries many values.
-    let config = ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: 20, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
     proptest!(config, |(tree in document())| {
         let mut plain = String::new();
         write_map(&tree, format, &mut plain);
         let file = encrypt(&identity, "", format, &plain);
         let document = Encrypted::parse(format, file.as_bytes())
             .and_then(|encrypted| futures::executor::block_on(encrypted.decrypt(&identity.keys())));
-        let document = match document {
-            Ok(document) => document,
-            // `sops` indents some texts that begin with blanks or line ends so that it cannot read them itself.
-            Err(_) if !sops_reads(&identity, format, &file) => return Err(TestCaseError::reject("sops cannot read its own file")),
-            Err(error) => return Err(TestCaseError::fail(format!("{error}\n{file}"))),
-        };
+        let document = document.map_err(|error| TestCaseError::fail(format!("{error}\n{file}")))?;
         let encrypted = Encrypted::parse(format, file.as_bytes()).ok().unwrap();
         let names: Vec<&String> = tree.iter().filter(|(_, value)| !matches!(value, Value::Null)).map(|(name, _)| name).collect();
         prop_assert_eq!(encrypted.names().collect::<Vec<_>>(), &names[..]);
