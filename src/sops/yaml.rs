@@ -19,7 +19,7 @@ const CORE_TAGS: &str = "tag:yaml.org,2002:";
 
 /// Reads every document of a YAML stream.
 ///
-/// Keys are read by their text, so `1: x` and `"1": x` are the same key. A merge key (`<<`) is a key like any other, as
+/// Keys are read by their text (numbers: in decimal), so `1: x` and `"1": x` are the same key. A merge key (`<<`) is a key like any other, as
 /// it is to `sops`.
 ///
 /// # Errors
