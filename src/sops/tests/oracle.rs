@@ -25,10 +25,7 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn generate() -> Self {
         let identity = age::x25519::Identity::generate();
-        Self {
-            recipient: identity.to_public().to_string(),
-            secret: identity.to_string().expose_secret().to_owned(),
-        }
+        Self { recipient: identity.to_public().to_string(), secret: identity.to_string().expose_secret().to_owned() }
     }
 
     pub(super) fn keys(&self) -> AgeKeys {
@@ -47,14 +44,10 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
         text.push('\n');
     }
     std::fs::write(&config, text).unwrap();
-    let name = match format {
-        Format::Yaml => "secrets.yaml",
-        Format::Json => "secrets.json",
-    };
     let mut process = Command::new(sops_binary())
         .arg("--config")
         .arg(&config)
-        .args(["encrypt", "--filename-override", name])
+        .args(["encrypt", "--filename-override", file_name(format)])
         .env_clear()
         .env("HOME", folder.path())
         .current_dir(folder.path())
@@ -70,6 +63,13 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "sops refused: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn file_name(format: Format) -> &'static str {
+    match format {
+        Format::Yaml => "secrets.yaml",
+        Format::Json => "secrets.json",
+    }
 }
 
 /// Encrypts to one recipient, with further lines of the rule (empty for none).
