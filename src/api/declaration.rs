@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where in the stack hierarchy a secret's value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// One value per component and stack.
@@ -99,7 +100,7 @@ pub struct StackSecrets {
     /// Declarations by NAME; their implied scope is `stack`.
     #[schemars(extend("maxProperties" = 256))]
     #[x_kube(
-        validation = Rule::new("self.all(name, name.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("names of secrets are 1 to 253 letters, digits, '-', '_' or '.'"),
+        validation = super::rules::names_of_secrets(),
         validation = Rule::new("self.all(name, !has(self[name].scope) || self[name].scope != 'instance')").message("scope must be stack or global here: declarations at the stack level are shared by its components")
     )]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -113,7 +114,7 @@ pub struct ComponentSecrets {
     /// Declarations by NAME; their implied scope is `instance`.
     #[schemars(extend("maxProperties" = 256))]
     #[x_kube(
-        validation = Rule::new("self.all(name, name.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("names of secrets are 1 to 253 letters, digits, '-', '_' or '.'"),
+        validation = super::rules::names_of_secrets(),
         validation = Rule::new("self.all(name, !has(self[name].scope) || self[name].scope != 'stack')").message("scope must be instance or global here: declare the name at the stack level to share it")
     )]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

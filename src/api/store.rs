@@ -143,13 +143,13 @@ pub struct Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// Limit for one call to the store: `1s` to `5m`. Default: `10s`.
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message("timeout must be between 1s and 5m"))]
+    #[schemars(length(min = 2, max = 32), regex(pattern = super::rules::DURATION))]
+    #[x_kube(validation = super::rules::duration_between("", "1s", "5m", "timeout must be between 1s and 5m"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// The shortest interval at which this store is read, whatever the Stacks ask for. Default: `1m`.
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('720h')").message("minRefreshInterval must be between 10s and 720h"))]
+    #[schemars(length(min = 2, max = 32), regex(pattern = super::rules::DURATION))]
+    #[x_kube(validation = super::rules::duration_between("", "10s", "720h", "minRefreshInterval must be between 10s and 720h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_refresh_interval: Option<String>,
     /// How fast the store may be asked. Default: per kind, below the vendor's quota.
@@ -177,6 +177,7 @@ pub struct Connection {
 
 /// How values are stored as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// As the Atmos CLI stores them.
@@ -255,6 +256,7 @@ pub struct AwsSsm {
 
 /// The tier of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum SsmTier {
     /// Values up to 4 KiB.
     Standard,
