@@ -85,7 +85,7 @@ pub(super) fn qualified_names(what: &str) -> Rule {
 /// A duration within bounds; `otherwise` is a condition that admits more.
 pub(super) fn duration_between(otherwise: &str, shortest: &str, longest: &str, message: &str) -> Rule {
     Rule::new(format!(
-        "!self.matches('{DURATION}') || {otherwise}(duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}'))"
+        "self == '' || !self.matches('{DURATION}') || {otherwise}(duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}'))"
     ))
     .message(message)
 }

@@ -22,7 +22,7 @@ use super::status::StackStatus;
     status = "StackStatus",
     derive = "PartialEq",
     doc = "A Stack declares by name the secrets of one Atmos stack and the Secrets to write them into. Names live here and in git, values never do.",
-    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead"),
+    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead").field_path(".spec.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "True when every target equals what the stores hold and every required secret has a value"),
     printcolumn(name = "Initialized", type_ = "string", json_path = ".status.initialized", description = "How many declared secrets have a value"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "One word that says why"),
@@ -75,7 +75,8 @@ pub struct StackSpec {
     #[x_kube(validation = super::rules::names_of_targets())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
-    /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name.
+    /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name. A name is unique across
+    /// types.
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = super::rules::types_of_components())]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -263,15 +264,19 @@ impl SecretType {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.inherit) && has(self.keys))").message("set either inherit or keys, not both"))]
 pub struct Target {
-    /// `All` (default): the whole effective set. `Own`: only what the component or its bases declare.
+    /// `All` (default): the whole effective set. `Own`: only what the component or its bases declare. Not together with
+    /// `keys`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherit: Option<Inherit>,
-    /// Exactly these: key in the Secret to NAME of a declaration. Default: every NAME of the set under its `key`.
+    /// Exactly these: key in the Secret to NAME of a declaration. Default: every NAME of the set under its `key`. Not
+    /// together with `inherit`.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
     #[x_kube(validation = super::rules::keys_of_a_secret())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<BTreeMap<String, SecretName>>,
-    /// The Secret's type. Default: `Opaque`. It cannot change once the Secret exists.
+    /// The Secret's type, with the keys that Kubernetes asks for: `kubernetes.io/tls` (`tls.crt`, `tls.key`),
+    /// `kubernetes.io/dockerconfigjson` (`.dockerconfigjson`), `kubernetes.io/basic-auth` (`username` or `password`),
+    /// `kubernetes.io/ssh-auth` (`ssh-privatekey`). Default: `Opaque`, any keys. It cannot change once the Secret exists.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub secret_type: Option<SecretType>,
     /// Labels for the Secret, added to those of `targetDefaults`.
@@ -332,13 +337,14 @@ pub struct TargetDefaults {
         validation = super::rules::qualified_names("annotations"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, AnnotationValue>,
-    /// Default: `Retain`.
+    /// `Retain` (default) leaves a Secret when the Stack goes or names it no longer; `Delete` removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Default: `Keep`.
+    /// `Keep` (default) keeps the last good bytes of an optional secret whose value is gone; `Remove` drops its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_policy: Option<MissingPolicy>,
-    /// Default: `AllOrNothing`.
+    /// `AllOrNothing` (default): a Secret stays as it is while one of its keys cannot be read. `PerKey`: what could be
+    /// read is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_policy: Option<SyncPolicy>,
 }

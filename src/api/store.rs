@@ -88,8 +88,9 @@ pub struct StoreSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.awsSecretsManager), has(self.awsSsm), has(self.vault), has(self.azureKeyVault), has(self.gcpSecretManager), has(self.sops)].filter(set, set).size() == 1").message("set exactly one of awsSecretsManager, awsSsm, vault, azureKeyVault, gcpSecretManager, sops"),
-    validation = Rule::new("(has(self.shared) && self.shared) || (has(self.prefix) && self.prefix.split('/').exists(segment, segment == '{namespace}'))").message("prefix must contain {namespace} as one whole segment, or set shared: true to let all allowed namespaces see the same values"),
-    validation = Rule::new("!(has(self.azureKeyVault) || has(self.gcpSecretManager)) || !has(self.prefix) || !self.prefix.contains('{namespace}')").message("{namespace} is refused for azureKeyVault and gcpSecretManager: their keys cannot keep segments apart; set shared: true, or use one Store per namespace")
+    validation = Rule::new("(has(self.shared) && self.shared) || (has(self.prefix) && self.prefix.split('/').exists(segment, segment == '{namespace}'))").message("prefix must contain {namespace} as one whole segment, or set shared: true to let all allowed namespaces see the same values").field_path(".prefix"),
+    validation = Rule::new("!has(self.prefix) || self.prefix.split('/').all(segment, segment == '{namespace}' || !segment.contains('{namespace}'))").message("{namespace} must be one whole segment of prefix, between '/'").field_path(".prefix"),
+    validation = Rule::new("!(has(self.azureKeyVault) || has(self.gcpSecretManager)) || !has(self.prefix) || !self.prefix.contains('{namespace}')").message("{namespace} is refused for azureKeyVault and gcpSecretManager: their keys cannot keep segments apart; set shared: true, or use one Store per namespace").field_path(".prefix")
 )]
 pub struct ClusterStoreSpec {
     /// The namespaces whose Stacks may use this store. Empty admits nobody.
@@ -107,7 +108,10 @@ pub struct ClusterStoreSpec {
 #[serde(rename_all = "camelCase")]
 pub struct AllowedNamespaces {
     /// Names of namespaces.
-    #[schemars(length(max = 1024), inner(length(min = 1, max = 63)))]
+    #[schemars(
+        length(max = 1024),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Labels that a namespace must carry, all of them. An empty selector admits nobody.
@@ -239,7 +243,8 @@ pub struct AwsSsm {
     #[schemars(length(max = 2048))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    /// The tier of parameters that are created. Default: the account's.
+    /// The tier of parameters that are created: `Standard` (values up to 4 KiB), `Advanced` (up to 8 KiB) or
+    /// `Intelligent-Tiering` (AWS chooses). Default: the account's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<SsmTier>,
     /// Tags for parameters that are created.
