@@ -63,7 +63,7 @@ pub struct ClusterStoreAlias {
 /// The bases of one type by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components()]))]
+#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components(), super::rules::no_entry_is_null("bases")]), transform = super::schema::let_rules_see_null)]
 pub struct BasesOfType(pub BTreeMap<String, Base>);
 
 /// A base that components inherit.

@@ -82,6 +82,12 @@ pub(super) fn qualified_names(what: &str) -> Rule {
     )
 }
 
+/// The values of a map whose entries may be empty: `NAME:` is refused, `NAME: {}` says what is meant.
+pub(super) fn no_entry_is_null(what: &str) -> Rule {
+    Rule::new("self.all(key, self[key] != null)")
+        .message(format!("{what} without fields are written NAME: {{}}, not NAME:").as_str())
+}
+
 /// A duration within bounds; `otherwise` is a condition that admits more.
 pub(super) fn duration_between(otherwise: &str, shortest: &str, longest: &str, message: &str) -> Rule {
     Rule::new(format!(

@@ -9,8 +9,8 @@ use super::{Catalog, ClusterStore, Stack, Store};
 
 /// The definitions of all kinds, in the order in which they are documented.
 ///
-/// Five things are adjusted after generation. Optional fields do not accept `null`, so that `null` is reported where it
-/// stands and not taken for "absent". No default is written into a spec. The status of a new object starts as
+/// Five things are adjusted after generation. Optional fields are not nullable: the API server then drops a `null` as if
+/// the field were absent, and no reader ever meets one. No default is written into a spec. The status of a new object starts as
 /// `observedGeneration: -1`, so that GitOps tools wait for the first reconcile. Formats of numbers that the API server
 /// does not know are dropped, since it warns of each; the ranges stay. Descriptions lose the line breaks of the source.
 ///
@@ -35,6 +35,14 @@ fn adjust(definition: CustomResourceDefinition) -> Result<CustomResourceDefiniti
     serde_json::from_value(document)
 }
 
+/// Lets the rules of a map see entries without a value (`NAME:`). Elsewhere the API server takes `null` for "absent" and
+/// drops the entry without a word; here that would be a declaration or a target that its author believes in.
+pub(super) fn let_rules_see_null(schema: &mut Schema) {
+    if let Some(entry) = schema.pointer_mut("/additionalProperties").and_then(Value::as_object_mut) {
+        entry.insert("nullable".to_owned(), Value::Bool(true));
+    }
+}
+
 /// Adjusts a schema and everything below it.
 fn adjust_schema(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
@@ -54,7 +62,15 @@ fn adjust_schema(schema: &mut Value) {
                     properties.values_mut().for_each(adjust_schema);
                 }
             }
-            "items" | "additionalProperties" | "not" => adjust_schema(below),
+            "additionalProperties" => {
+                // Only `let_rules_see_null` says this of an entry.
+                let null = below.get("nullable").cloned();
+                adjust_schema(below);
+                if let (Some(null), Some(entry)) = (null, below.as_object_mut()) {
+                    entry.insert("nullable".to_owned(), null);
+                }
+            }
+            "items" | "not" => adjust_schema(below),
             "allOf" | "anyOf" | "oneOf" => {
                 if let Some(alternatives) = below.as_array_mut() {
                     alternatives.iter_mut().for_each(adjust_schema);

@@ -71,8 +71,11 @@ pub struct StackSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_defaults: Option<TargetDefaults>,
     /// Secrets with the stack-level declarations; the map key is the Secret's name. Default: none.
-    #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = super::rules::names_of_targets())]
+    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
+    #[x_kube(
+        validation = super::rules::names_of_targets(),
+        validation = super::rules::no_entry_is_null("targets")
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
     /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name. A name is unique across
@@ -86,7 +89,7 @@ pub struct StackSpec {
 /// The components of one type by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components()]))]
+#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components(), super::rules::no_entry_is_null("components")]), transform = super::schema::let_rules_see_null)]
 pub struct ComponentsOfType(pub BTreeMap<String, Component>);
 
 /// What happens to a target that somebody edited.
@@ -142,8 +145,11 @@ pub struct Component {
     pub secrets: Option<ComponentSecrets>,
     /// The Secrets to write; the map key is the Secret's name. Absent: one named `<metadata.name>-<component>` with the
     /// whole effective set. `{}`: none, the secrets are only tracked.
-    #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = super::rules::names_of_targets())]
+    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
+    #[x_kube(
+        validation = super::rules::names_of_targets(),
+        validation = super::rules::no_entry_is_null("targets")
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
 }

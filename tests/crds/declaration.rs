@@ -32,8 +32,13 @@ pub const RULES: &[Rule] = &[
             ),
             (
                 "{secrets: {vars: {TOKEN: }}}",
-                "spec.secrets.vars.TOKEN",
-                "\"null\": spec.secrets.vars.TOKEN in body must be of type object: \"null\"",
+                "spec.secrets.vars",
+                "declarations without fields are written NAME: {}, not NAME:",
+            ),
+            (
+                "{components: {terraform: {db: {secrets: {vars: {TOKEN: }}}}}}",
+                "spec.components[terraform][db].secrets.vars",
+                "declarations without fields are written NAME: {}, not NAME:",
             ),
             (
                 "{components: {terraform: {db: {secrets: {vars: {TOKEN: canary}}}}}}",
@@ -193,11 +198,6 @@ pub const RULES: &[Rule] = &[
                 "{secrets: {vars: {TOKEN: {required: 'true'}}}}",
                 "spec.secrets.vars.TOKEN.required",
                 "\"string\": spec.secrets.vars.TOKEN.required in body must be of type boolean: \"string\"",
-            ),
-            (
-                "{secrets: {vars: {TOKEN: {default: }}}}",
-                "spec.secrets.vars.TOKEN.default",
-                "\"null\": spec.secrets.vars.TOKEN.default in body must be of type string: \"null\"",
             ),
         ],
     },

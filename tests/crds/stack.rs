@@ -178,6 +178,26 @@ pub const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        says: "a component or base without fields is still a map",
+        kind: Stack,
+        accepts: &["{components: {terraform: {db: {}}}}"],
+        refuses: &[(
+            "{components: {terraform: {db: }}}",
+            "spec.components[terraform]",
+            "components without fields are written NAME: {}, not NAME:",
+        )],
+    },
+    Rule {
+        says: "a base of a Catalog without fields is still a map",
+        kind: Catalog,
+        accepts: &["{components: {terraform: {db: {}}}}"],
+        refuses: &[(
+            "{components: {terraform: {db: }}}",
+            "spec.components[terraform]",
+            "bases without fields are written NAME: {}, not NAME:",
+        )],
+    },
+    Rule {
         says: "a component inherits as in Atmos",
         kind: Stack,
         accepts: &[
