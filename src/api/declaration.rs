@@ -65,7 +65,8 @@ pub struct Declaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The exact key in the backend, outside the usual layout. Not together with `reference`.
-    #[schemars(length(min = 1, max = 2048))]
+    // The longest key that a kind of store accepts is a parameter's name, 1,011 characters.
+    #[schemars(length(min = 1, max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_key: Option<String>,
     /// The key in a target Secret. Default: NAME.
@@ -73,7 +74,8 @@ pub struct Declaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The version to read. Default: the current one. Refused by stores that keep no versions.
-    #[schemars(length(min = 1, max = 512))]
+    // The longest version that a kind of store knows is a staging label of Secrets Manager, 256 characters.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// One leaf of a JSON or YAML value, such as `.credentials["user.name"][0]`. Strings stay strings, numbers keep their

@@ -3,7 +3,10 @@
 
 mod cluster;
 mod declaration;
+mod decoding;
+mod maxima;
 mod rules;
 mod stack;
 mod store;
+mod stored;
 mod target;
