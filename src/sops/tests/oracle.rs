@@ -11,9 +11,17 @@ use crate::value::SecretValue;
 
 /// Where the binary is. A run without it fails: nothing else says that we read what `sops` writes.
 fn sops_binary() -> PathBuf {
-    let path = std::env::var_os("ATMOS_TEST_SOPS")
-        .expect("ATMOS_TEST_SOPS names no sops binary; build github.com/getsops/sops/v3/cmd/sops@v3.13.3 and set it");
-    PathBuf::from(path)
+    static PATH: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    // A thread of its own, since the caller may be inside a runtime.
+    let build = || {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(e2e::tools::path(e2e::tools::Tool::Sops)).unwrap()
+        })
+        .join()
+        .unwrap()
+    };
+    PATH.get_or_init(build).clone()
 }
 
 /// An age key pair.
