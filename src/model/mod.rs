@@ -11,6 +11,7 @@ pub mod backend_key;
 pub mod claims;
 mod document;
 mod file_template;
+mod key_rules;
 mod layers;
 mod merge;
 pub mod outcome;
