@@ -6,6 +6,7 @@ mod declaration;
 mod decoding;
 mod maxima;
 mod rules;
+mod size;
 mod stack;
 mod store;
 mod stored;
