@@ -313,6 +313,10 @@ async fn work_on_stacks(context: Arc<Context>, stop: CancellationToken) {
             Lane::Background => "background",
         };
         context.metrics.synced(lane, label, started.elapsed());
+        if !context.stacks.contains(&stack) {
+            // It went while it was worked on, so what this sync noted of it would stay for ever.
+            context.forget(&stack);
+        }
         context.queue.done(&stack);
     }
 }
@@ -409,6 +413,16 @@ impl Context {
         self.stores.users_changed(self.relations.remove(stack));
         for user in self.relations.users(&Dependency::Stack(stack.clone())) {
             self.queue.add(user, Lane::User);
+        }
+        self.release_namespace(&stack.namespace);
+    }
+
+    /// Ends the watches of a namespace in which no Stack and no store is left.
+    pub fn release_namespace(&self, namespace: &str) {
+        let is_used = !self.stacks.of_namespace(namespace).is_empty()
+            || self.definitions.stores().iter().any(|store| self.namespace_of(store) == namespace);
+        if !is_used {
+            self.namespaces.release(namespace);
         }
     }
 
