@@ -1,0 +1,5 @@
+//! The operator from outside: the built binary as its own service account on a real control plane.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod harness;
+mod sync;
