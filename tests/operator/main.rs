@@ -2,4 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod harness;
+mod requests;
+mod sops_files;
+mod sops_store;
 mod sync;
