@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod harness;
+mod deletion;
+mod gone_values;
 mod requests;
+mod stamps;
 mod sops_files;
 mod sops_store;
 mod sync;
