@@ -18,10 +18,10 @@ pub struct Recollection {
     pub targets: HashMap<Box<str>, Remembered>,
     /// When an optional secret was first found missing, by component and NAME.
     pub missing_since: HashMap<(Box<str>, Box<str>), Instant>,
-    /// How often in a row the last syncs have to be tried again.
-    pub failures: u32,
-    /// How often in a row the last writes were refused for a reason that only others can cure.
-    pub refusals: u32,
+    /// Since when every sync has to be tried again.
+    pub failing: Option<Instant>,
+    /// Since when a write is refused for a reason that only others can cure.
+    pub refused: Option<Instant>,
     /// By target name, where another writer undid what we wrote.
     pub fights: HashMap<Box<str>, Fight>,
 }
@@ -43,18 +43,14 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_
 const PEACE: Duration = Duration::from_secs(600);
 
 impl Recollection {
-    /// How long to wait before the next try: 0.5 s doubling to 1 min.
-    pub fn back_off(&mut self) -> Duration {
-        let wait = Duration::from_millis(500) * 2u32.saturating_pow(self.failures.min(7));
-        self.failures = self.failures.saturating_add(1);
-        wait.min(Duration::from_secs(60))
+    /// How long to wait before the next try: 0.5 s doubling to 30 s.
+    pub fn back_off(&mut self, now: Instant) -> Duration {
+        wait_as_long(self.failing.get_or_insert(now), now, Duration::from_millis(500), Duration::from_secs(30))
     }
 
     /// How long to wait before a refused write is tried again: 30 s doubling to 5 min.
-    pub fn ask_again(&mut self) -> Duration {
-        let wait = Duration::from_secs(30) * 2u32.saturating_pow(self.refusals.min(4));
-        self.refusals = self.refusals.saturating_add(1);
-        wait.min(Duration::from_secs(300))
+    pub fn ask_again(&mut self, now: Instant) -> Duration {
+        wait_as_long(self.refused.get_or_insert(now), now, Duration::from_secs(30), Duration::from_secs(300))
     }
 
     /// How long another writer's change to a target stays from now on. Zero for the first few.
@@ -76,6 +72,11 @@ impl Recollection {
         fight.undone = fight.undone.saturating_add(1);
         fight.last = now;
     }
+}
+
+/// As long as it lasts already, which doubles from try to try and does not grow when something else asks in between.
+fn wait_as_long(since: &Instant, now: Instant, first: Duration, longest: Duration) -> Duration {
+    now.duration_since(*since).clamp(first, longest)
 }
 
 /// All Stacks.
@@ -141,10 +142,16 @@ mod tests {
         assert_eq!(memory.patience("orders", Instant::now()), Duration::ZERO, "after a long peace it begins anew");
     }
 
-    #[test]
-    fn refused_writes_are_tried_again_ever_more_slowly() {
+    #[tokio::test(start_paused = true)]
+    async fn refused_writes_are_tried_again_ever_more_slowly() {
         let mut memory = Recollection::default();
-        let waits: Vec<u64> = (0..6).map(|_| memory.ask_again().as_secs()).collect();
-        assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let wait = memory.ask_again(Instant::now());
+            assert_eq!(memory.ask_again(Instant::now()), wait, "asking twice costs nothing");
+            waits.push(wait.as_secs());
+            tokio::time::advance(wait).await;
+        }
+        assert_eq!(waits, [30, 30, 60, 120, 240, 300, 300]);
     }
 }

@@ -447,6 +447,19 @@ impl Context {
         format!("unwatched-{}", self.unwatched.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// As [`grant_hint`](Self::grant_hint), for the objects that a store reads.
+    #[must_use]
+    pub fn read_hint(&self, store: &StoreKey) -> String {
+        match store {
+            StoreKey::Store { namespace, .. } => self.grant_hint("read", "Secrets or ConfigMaps", namespace),
+            StoreKey::ClusterStore { name } => format!(
+                "the operator may not read the Secrets or ConfigMaps of its own namespace {} that ClusterStore {name} \
+                 names; grant get, list and watch on them by a Role and a RoleBinding there",
+                self.identity.namespace
+            ),
+        }
+    }
+
     /// What is missing and the command that grants it.
     #[must_use]
     pub fn grant_hint(&self, verb: &str, resource: &str, namespace: &str) -> String {

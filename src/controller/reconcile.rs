@@ -44,7 +44,7 @@ pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure>
     context.relate(key, &plan);
 
     let results = read_keys(context, key, &plan).await;
-    let findings = find(&plan, &results);
+    let findings = find(context, key, &plan, &results);
     let covered = covered(context, key, &plan);
     register(context, key, &plan, &compiled.intervals, &results);
 
@@ -222,7 +222,7 @@ async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Results 
     futures::future::join_all(reads).await.into_iter().collect()
 }
 
-fn find(plan: &Plan, results: &Results) -> Vec<Finding> {
+fn find(context: &Context, key: &StackKey, plan: &Plan, results: &Results) -> Vec<Finding> {
     plan.secrets
         .iter()
         .map(|secret| {
@@ -236,7 +236,14 @@ fn find(plan: &Plan, results: &Results) -> Vec<Finding> {
                 Some(Err(error)) => Fetched::Error(error.clone()),
                 None => Fetched::Unknown,
             };
-            finding(secret, fetched)
+            let mut finding = finding(secret, fetched);
+            if let Finding::Error { problem, .. } = &mut finding
+                && problem.reason == Reason::GrantMissing
+                && let Ok(read) = &secret.read
+            {
+                problem.message = context.read_hint(&StoreKey::resolve(&read.store, &key.namespace));
+            }
+            finding
         })
         .collect()
 }
@@ -411,19 +418,19 @@ async fn report(
 fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], memory: &mut Recollection) {
     let refused = targets.iter().any(|done| done.again == Again::Sometimes);
     if targets.iter().any(|done| done.again.is_trouble()) {
-        let wait = memory.back_off();
+        let wait = memory.back_off(Instant::now());
         let asked = targets.iter().filter_map(|done| match done.again {
             Again::After(asked) => Some(asked),
             Again::Never | Again::Soon | Again::Sometimes | Again::Patiently(_) => None,
         });
         context.queue.add_after(key.clone(), Lane::Background, asked.max().unwrap_or_default().max(wait));
     } else {
-        memory.failures = 0;
+        memory.failing = None;
     }
     if refused {
-        context.queue.add_after(key.clone(), Lane::Background, memory.ask_again());
+        context.queue.add_after(key.clone(), Lane::Background, memory.ask_again(Instant::now()));
     } else {
-        memory.refusals = 0;
+        memory.refused = None;
     }
     let patience = targets.iter().filter_map(|done| match done.again {
         Again::Patiently(patience) => Some(patience),

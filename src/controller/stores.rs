@@ -249,6 +249,9 @@ impl Stores {
             Err(_) if readable.is_none() => {
                 ("False", Reason::InvalidSpec, "this version of the operator cannot read the definition".to_owned())
             }
+            Err(error) if error.kind == ErrorKind::GrantMissing => {
+                ("False", Reason::GrantMissing, context.read_hint(key))
+            }
             Err(error) => ("False", error.kind.reason(), error.message.clone()),
         };
         let before = definition.status();

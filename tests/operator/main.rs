@@ -4,6 +4,9 @@
 mod harness;
 mod deletion;
 mod gone_values;
+mod polling;
+mod quiet;
+mod refusals;
 mod requests;
 mod stamps;
 mod sops_files;
