@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod harness;
+mod api_server;
 mod deletion;
 mod gone_values;
+mod life;
 mod polling;
 mod quiet;
 mod refusals;
