@@ -147,6 +147,16 @@ impl Definitions {
         self.lock().stores.keys().cloned().collect()
     }
 
+    /// Takes over a status that was just written to the store of this uid.
+    pub fn reported(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
+        let status = Arc::new(status);
+        match self.lock().stores.get_mut(key) {
+            Some(StoreDefinition::Store(definition)) if &*definition.uid == uid => definition.status = status,
+            Some(StoreDefinition::ClusterStore(definition)) if &*definition.uid == uid => definition.status = status,
+            Some(StoreDefinition::Store(_) | StoreDefinition::ClusterStore(_)) | None => {}
+        }
+    }
+
     /// Follows all three kinds until `stop`.
     pub async fn watch(&self, client: Client, changes: mpsc::UnboundedSender<Changed>, stop: CancellationToken) {
         let catalogs = self.follow::<Catalog>(client.clone(), &changes);
