@@ -160,7 +160,8 @@ impl Refresh {
                 entry.told_stale = false;
                 entry.retry = None;
             }
-            let wants_retry = reading.result.as_ref().is_err_and(|error| wants_retry(error.kind)) && entry.retry.is_none();
+            let wants_retry =
+                reading.result.as_ref().is_err_and(|error| wants_retry(error.kind)) && entry.retry.is_none();
             let tick = entry.interval();
             if wants_retry {
                 let wait = schedule::next_retry(None, entry.interval_or_default());
@@ -396,9 +397,8 @@ impl Refresh {
         if changed {
             affected.extend(entry.users.iter().map(|(stack, _)| stack.clone()));
         }
-        let retry = error.is_some_and(|error| {
-            if watched { error.kind.is_transient() } else { wants_retry(error.kind) }
-        });
+        let retry =
+            error.is_some_and(|error| if watched { error.kind.is_transient() } else { wants_retry(error.kind) });
         if retry {
             let wait = schedule::next_retry(entry.retry, entry.interval_or_default());
             entry.retry = Some(wait);

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::Context;
 use super::digest_key::{self, Stamp};
 use super::namespaces::{Namespace, Sight, may};
 use super::relations::StackKey;
-use super::Context;
 use crate::api::stack::{DeletionPolicy, DriftPolicy, SyncPolicy};
 use crate::api::{GROUP, Reason, VERSION, marks};
 use crate::cluster::{self, Cause, Secret, SecretDraft};
@@ -196,10 +196,7 @@ impl Work<'_> {
         if edited && self.plan.drift == DriftPolicy::Report {
             let message = "the Secret was edited, and drift: Report leaves it so; set drift: Correct, or delete the \
                            Secret, to have it written again";
-            return Ok(held(
-                Problem { reason: Reason::Drifted, message: message.to_owned(), stalled: false },
-                false,
-            ));
+            return Ok(held(Problem { reason: Reason::Drifted, message: message.to_owned(), stalled: false }, false));
         }
         if secret.immutable && !same_data {
             let message = "the Secret is immutable; rename the target, or delete the Secret".to_owned();
@@ -228,10 +225,7 @@ impl Work<'_> {
 
     /// Whether every key of the target has a value, so that nothing of the present content is needed.
     fn is_complete(&self, target: &PlannedTarget) -> bool {
-        target
-            .entries
-            .values()
-            .all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
+        target.entries.values().all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
     }
 
     /// Whether nothing but missing optional values stands against writing.
@@ -246,11 +240,7 @@ impl Work<'_> {
         })
     }
 
-    fn desired<'d>(
-        &self,
-        target: &'d PlannedTarget,
-        data: &'d BTreeMap<String, Arc<SecretValue>>,
-    ) -> Desired<'d> {
+    fn desired<'d>(&self, target: &'d PlannedTarget, data: &'d BTreeMap<String, Arc<SecretValue>>) -> Desired<'d> {
         let mut labels = target.labels.clone();
         labels.insert(marks::MANAGED.to_owned(), "true".to_owned());
         labels.insert(marks::STACK.to_owned(), label_value(&self.stack.name));
@@ -327,7 +317,11 @@ impl Work<'_> {
             return refused(format!("{} {} controls it", owner.kind, owner.name));
         }
         if secret.secret_type != target.secret_type.as_str() {
-            return refused(format!("its type is {}, the target's {}", secret.secret_type, target.secret_type.as_str()));
+            return refused(format!(
+                "its type is {}, the target's {}",
+                secret.secret_type,
+                target.secret_type.as_str()
+            ));
         }
         let undeclared: Vec<&str> =
             secret.data.keys().map(String::as_str).filter(|key| !target.entries.contains_key(*key)).collect();
@@ -435,7 +429,8 @@ impl Work<'_> {
             ),
             (400 | 422, Cause::Unspecified) => hard(
                 Reason::InvalidTarget,
-                "the API server refuses the Secret as invalid: check its type, its labels and its annotations".to_owned(),
+                "the API server refuses the Secret as invalid: check its type, its labels and its annotations"
+                    .to_owned(),
             ),
             (429, Cause::Unspecified) => soft(Reason::Throttled),
             (_, Cause::Unspecified) => soft(Reason::Unreachable),
