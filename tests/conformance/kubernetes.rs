@@ -72,10 +72,8 @@ impl Cluster {
             let limit = if kind == ErrorKind::Timeout { Duration::from_millis(100) } else { Duration::from_secs(10) };
             (how, wire.objects.with_timeout(limit), kind)
         });
-        let real = [
-            ("no rights", denied, ErrorKind::GrantMissing),
-            ("bad credentials", stranger, ErrorKind::Unauthenticated),
-        ];
+        let real =
+            [("no rights", denied, ErrorKind::GrantMissing), ("bad credentials", stranger, ErrorKind::Unauthenticated)];
         real.into_iter().chain(wires).collect()
     }
 
