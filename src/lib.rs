@@ -2,5 +2,9 @@
 pub mod api;
 pub mod backend;
 pub mod cluster;
+pub mod controller;
+pub mod metrics;
+pub mod model;
+pub mod process;
 pub mod sops;
 pub mod value;
