@@ -7,6 +7,8 @@
 //!
 //! One call is one request: there is no retry in here, and [`client`] makes a client without kube's own. Each call has a
 //! deadline. Dropping a call's future abandons the request; a write may then have happened or not.
+//!
+//! [`SecretValue`]: crate::value::SecretValue
 
 mod buffer;
 mod error;
