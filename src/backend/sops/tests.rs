@@ -11,7 +11,7 @@ const CANARY: &str = "canary-41c7";
 
 /// Objects that the test lays out: name, and files or an error.
 struct Laid {
-    objects: Vec<(&'static str, Result<Vec<(&'static str, Vec<u8>)>, ErrorKind>)>,
+    objects: Vec<(&'static str, Found)>,
     reads: Arc<AtomicUsize>,
 }
 
