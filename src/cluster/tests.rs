@@ -1,6 +1,6 @@
 //! [`Objects`] against an HTTP server that answers whatever the test wants.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! [`Guarded`] over the reference implementation, under paused time.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::sync::Mutex;
 
