@@ -223,7 +223,8 @@ pub struct AwsSecretsManager {
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replica_regions: Vec<String>,
-    /// The credentials.
+    /// The credentials: exactly one of `secret`, `serviceAccount` and `ambient` (ClusterStore only), with `assumeRole` on
+    /// top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AwsAuth>,
 }
@@ -254,7 +255,8 @@ pub struct AwsSsm {
     /// `true` also reads parameters of type String. Default: `false`, only SecureString.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_plaintext_source: Option<bool>,
-    /// The credentials.
+    /// The credentials: exactly one of `secret`, `serviceAccount` and `ambient` (ClusterStore only), with `assumeRole` on
+    /// top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AwsAuth>,
 }
@@ -371,10 +373,10 @@ pub struct Vault {
     #[schemars(range(min = 1, max = 2))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_version: Option<u8>,
-    /// The certificate authority. Default: the system's.
+    /// The certificate authority: exactly one of `configMap` and `secret`. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CertificateAuthority>,
-    /// The login.
+    /// The login: exactly one of `token`, `kubernetes`, `approle` and `jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<VaultAuth>,
 }
@@ -466,7 +468,7 @@ pub struct AzureKeyVault {
     /// The vault's address, such as `https://NAME.vault.azure.net`.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://"))]
     pub vault_url: String,
-    /// The credentials.
+    /// The credentials: exactly one of `workloadIdentity`, `managedIdentity` and `clientSecret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AzureAuth>,
 }
@@ -540,7 +542,7 @@ pub struct GcpSecretManager {
     #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The credentials.
+    /// The credentials: exactly one of `workloadIdentity` and `serviceAccountKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<GcpAuth>,
 }
@@ -577,7 +579,8 @@ pub struct GcpWorkloadIdentity {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sops {
-    /// The objects whose keys are the files.
+    /// The objects whose keys are the files: exactly one of `configMaps` and `secrets`. Their keys are one union; a name in
+    /// two of them is an error.
     pub source: SopsSource,
     /// The file's name as a template over `{{ atmos_stack }}` and `{{ atmos_component }}`. Default: `<stack>.enc.yaml`,
     /// `<stack>.<component>.enc.yaml`, `global.enc.yaml`.
@@ -633,7 +636,8 @@ pub struct SopsAge {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SopsAwsKms {
-    /// The credentials.
+    /// The credentials: exactly one of `secret`, `serviceAccount` and `ambient` (ClusterStore only), with `assumeRole` on
+    /// top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AwsAuth>,
 }
@@ -642,7 +646,7 @@ pub struct SopsAwsKms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SopsGcpKms {
-    /// The credentials.
+    /// The credentials: exactly one of `workloadIdentity` and `serviceAccountKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<GcpAuth>,
 }
@@ -651,7 +655,7 @@ pub struct SopsGcpKms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SopsAzureKeyVault {
-    /// The credentials.
+    /// The credentials: exactly one of `workloadIdentity`, `managedIdentity` and `clientSecret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AzureAuth>,
 }
@@ -667,10 +671,10 @@ pub struct SopsVaultTransit {
     #[schemars(length(max = 512))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The certificate authority. Default: the system's.
+    /// The certificate authority: exactly one of `configMap` and `secret`. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CertificateAuthority>,
-    /// The login.
+    /// The login: exactly one of `token`, `kubernetes`, `approle` and `jwt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<VaultAuth>,
 }
