@@ -145,7 +145,12 @@ const CATALOG: &str = "
 imports: [{catalog: base}]
 stores: {shared: {clusterStore: shared-aws}}
 secrets: {vars: {DATADOG_API_KEY: {store: shared}}}
-components: {terraform: {base-db: {metadata: {type: abstract}, secrets: {vars: {DB_PASSWORD: {}}}}}}
+components:
+  terraform:
+    base: {metadata: {type: abstract}}
+    base-db:
+      metadata: {type: abstract, enabled: false, component: base, inherits: [base]}
+      secrets: {vars: {DB_PASSWORD: {}}}
 ";
 
 /// Stores a spec as the user wrote it, reads it as our type, writes that back and finds nothing changed.
