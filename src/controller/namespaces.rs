@@ -15,13 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta, PostParams};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +31,11 @@ use crate::api::marks;
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// When missing rights are asked for again: first, and at most.
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
+/// How long a sync waits for the first list of a namespace: longer than the questions and the list take together.
+const FIRST_LIST: Duration = Duration::from_secs(15);
+/// When an unanswered question is asked again.
+const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// What the operator may do with one kind of object in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,14 +213,13 @@ impl Namespace {
         *self.grant.borrow()
     }
 
-    /// Waits until the rights are known and, where granted, the first list is in.
-    pub async fn known(&self) -> Grant {
+    /// Waits until the rights are known and, where granted, the first list is in. `None` if that takes too long.
+    pub async fn known(&self) -> Option<Grant> {
         let mut receiver = self.grant.subscribe();
-        let settled = receiver
-            .wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing)
-            .await
-            .map(|grant| *grant);
-        settled.unwrap_or_else(|_| self.grant())
+        let settled =
+            receiver.wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing);
+        // The sender lives as long as `self`, so only the time can run out.
+        tokio::time::timeout(FIRST_LIST, settled).await.ok()?.ok().map(|grant| *grant)
     }
 
     /// Asks for the rights again soon, because a call was refused or a person asked.
@@ -266,11 +268,16 @@ impl Namespace {
     async fn attend(&self, kind: Kind, client: Client, changes: mpsc::UnboundedSender<Change>) {
         let mut wait = PROBE_AGAIN.0;
         loop {
-            let access = probe(&client, &self.name, kind).await;
+            let Some(access) = probe(&client, &self.name, kind).await else {
+                // Nothing is concluded from silence: what was known stays until the API server answers.
+                tokio::time::sleep(NO_ANSWER).await;
+                continue;
+            };
             if access == Access::Watching {
                 wait = PROBE_AGAIN.0;
                 // Returns when the rights are gone; until then kube's watcher recovers by itself.
                 self.watch(kind, &client, &changes).await;
+                tokio::time::sleep(NO_ANSWER).await;
                 continue;
             }
             self.set_access(kind, access, &changes);
@@ -405,13 +412,7 @@ impl Namespace {
         }
     }
 
-    fn tell_secret(
-        &self,
-        name: &str,
-        owner: Option<Box<str>>,
-        values: bool,
-        changes: &mpsc::UnboundedSender<Change>,
-    ) {
+    fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
         let change = Change::Secret { namespace: Arc::clone(&self.name), name: name.to_owned(), owner, values };
         let _ = changes.send(change);
     }
@@ -477,16 +478,14 @@ fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(cause, kube::Error::Api(status) if status.code == 403)
 }
 
-async fn probe(client: &Client, namespace: &str, kind: Kind) -> Access {
-    let get = may(client, namespace, kind.resource(), "get").await;
-    let list = may(client, namespace, kind.resource(), "list").await;
-    let watch = may(client, namespace, kind.resource(), "watch").await;
-    match (get, list, watch) {
-        (Some(true), Some(true), Some(true)) => Access::Watching,
-        (Some(true), _, _) => Access::GetOnly,
-        // An unanswered question is asked again by the caller; until then nothing is assumed.
-        (Some(false), _, _) | (None, _, _) => Access::Denied,
+/// What the rights allow; `None` if the API server did not answer.
+async fn probe(client: &Client, namespace: &str, kind: Kind) -> Option<Access> {
+    if !may(client, namespace, kind.resource(), "get").await? {
+        return Some(Access::Denied);
     }
+    let list = may(client, namespace, kind.resource(), "list").await?;
+    let watch = may(client, namespace, kind.resource(), "watch").await?;
+    Some(if list && watch { Access::Watching } else { Access::GetOnly })
 }
 
 /// Whether the operator may do this, as the API server's own authorizer says. `None` if it did not answer.

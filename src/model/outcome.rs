@@ -7,9 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Finding, Plan, PlannedSecret, Problem, StoreRef};
 use crate::api::Reason;
-use crate::api::status::{
-    READY, STALLED, SUSPENDED, SecretState, SecretStatus, StackStatus, Summary, TargetStatus,
-};
+use crate::api::status::{READY, STALLED, SUSPENDED, SecretState, SecretStatus, StackStatus, Summary, TargetStatus};
 
 /// What became of one target in this sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +66,14 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         leftover,
         now,
     } = observation;
+    if let Some(problem) = &plan.blocked {
+        // What the Stack declares is not known, so nothing is known to have changed: secrets and targets stay as told.
+        return StackStatus {
+            inputs: inputs.clone(),
+            last_handled_sync: handled_sync.clone(),
+            ..failed(previous, problem, *generation, *now)
+        };
+    }
     let before: HashMap<(&str, &str), &SecretStatus> =
         previous.secrets.iter().map(|entry| ((entry.component.as_str(), entry.name.as_str()), entry)).collect();
     let secrets: Vec<SecretStatus> = plan
@@ -108,7 +114,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         .collect();
 
     let verdict = verdict(plan, &secrets, findings, covered, targets);
-    let stalled = is_stalled(plan, findings, targets);
+    let stalled = is_stalled(findings, targets);
     let mut conditions = vec![condition(previous, READY, &verdict, *generation, *now)];
     if stalled && let Err(problem) = &verdict {
         let stalled = condition(previous, STALLED, &Ok(problem.clone()), *generation, *now);
@@ -240,14 +246,13 @@ fn secret_status(
     }
 }
 
-fn is_stalled(plan: &Plan, findings: &[Finding], targets: &[TargetReport]) -> bool {
-    let blocked = plan.blocked.as_ref().is_some_and(|problem| problem.stalled);
+fn is_stalled(findings: &[Finding], targets: &[TargetReport]) -> bool {
     let secret = findings.iter().any(|finding| match finding {
         Finding::Missing(problem) | Finding::Error { problem, .. } => problem.stalled,
         Finding::Initialized { .. } | Finding::Unknown => false,
     });
     let target = targets.iter().any(|report| report.problem.as_ref().is_some_and(|problem| problem.stalled));
-    blocked || secret || target
+    secret || target
 }
 
 /// Whether the Stack is ready, and in one sentence why or why not.
@@ -261,9 +266,6 @@ fn verdict(
     covered: &[bool],
     targets: &[TargetReport],
 ) -> Result<Problem, Problem> {
-    if let Some(problem) = &plan.blocked {
-        return Err(problem.clone());
-    }
     let errors: Vec<(&PlannedSecret, &Problem)> = plan
         .secrets
         .iter()
@@ -382,3 +384,6 @@ fn stores(plan: &Plan, aliases: &BTreeMap<StoreRef, String>) -> Option<String> {
     names.dedup();
     (!names.is_empty()).then(|| names.join(", "))
 }
+
+#[cfg(test)]
+mod tests;
