@@ -158,8 +158,10 @@ async fn the_largest_stack_with_its_status_stays_under_one_mebibyte() {
     let patched = stacks.patch_status("plat-ue1-prod", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(patched.status.as_ref(), Some(&status));
     let with_status = stored_bytes(&cluster.client, &cluster.namespace).await;
-    println!("spec and its field owners: {with_spec} bytes; with status: {with_status} bytes");
-    assert!(with_status < MEBIBYTE, "{with_status} bytes");
+    assert!(
+        with_status < MEBIBYTE,
+        "{with_spec} bytes of spec and its field owners, {with_status} bytes with the status"
+    );
 
     // A read returns what was written, and the spec can still be changed.
     let read = stacks.get("plat-ue1-prod").await.unwrap();
