@@ -134,6 +134,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         targets: target_list,
         secrets,
     }
+    .bounded()
 }
 
 /// The status of a suspended Stack: what it was, and that it is suspended.
