@@ -68,6 +68,7 @@ async fn sync(
         findings: &findings,
         covered: &covered,
         targets: &targets.iter().map(|done| done.report.clone()).collect::<Vec<_>>(),
+        kept: &targets.iter().flat_map(|done| done.kept.iter().copied()).collect(),
         previous: &read.status,
         generation: read.generation,
         inputs: compiled.generations,

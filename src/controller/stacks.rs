@@ -180,7 +180,7 @@ pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failur
         Read {
             uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            created: object.creation_timestamp().unwrap_or_else(|| Time(jiff::Timestamp::UNIX_EPOCH)),
+            created: object.creation_timestamp().unwrap_or(Time(jiff::Timestamp::UNIX_EPOCH)),
             sync_requested: object.annotations().get(marks::SYNC_REQUESTED_AT).cloned(),
             spec: serde_json::from_value(spec).map_or(Lookup::Invalid, |spec| Lookup::Found(Arc::new(spec))),
             status: serde_json::from_value(raw_status.clone()).unwrap_or_default(),

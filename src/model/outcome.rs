@@ -1,6 +1,6 @@
 //! What happened in one sync → the status to report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -34,6 +34,8 @@ pub struct Observation<'a> {
     pub covered: &'a [bool],
     /// What was done, one for each of `plan.targets`.
     pub targets: &'a [TargetReport],
+    /// Optional secrets, by index in `plan.secrets`, that are gone and keep their last bytes in a target.
+    pub kept: &'a BTreeSet<usize>,
     /// The status before.
     pub previous: &'a StackStatus,
     /// The spec's generation.
@@ -58,6 +60,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         findings,
         covered,
         targets,
+        kept,
         previous,
         generation,
         inputs,
@@ -81,9 +84,16 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         .iter()
         .zip(findings.iter())
         .zip(covered.iter())
-        .map(|((secret, finding), covered)| {
+        .enumerate()
+        .map(|(index, ((secret, finding), covered))| {
             let before = before.get(&(secret.component.as_str(), secret.name.as_str())).copied();
-            secret_status(secret, finding, *covered, before, *now)
+            let mut entry = secret_status(secret, finding, *covered, before, *now);
+            if kept.contains(&index)
+                && let Some(message) = &mut entry.message
+            {
+                message.push_str("; its targets keep the last value");
+            }
+            entry
         })
         .collect();
     let targets_before: HashMap<&str, &TargetStatus> =

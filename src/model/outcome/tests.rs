@@ -98,6 +98,7 @@ fn observe(
         findings,
         covered: &vec![covered; findings.len()],
         targets: &[target],
+        kept: &BTreeSet::new(),
         previous,
         generation: 3,
         inputs: BTreeMap::new(),

@@ -159,7 +159,7 @@ fn current(keys: &[&str], verified: bool) -> Current {
 fn outcome(decision: &Decision) -> String {
     match decision {
         Decision::Hold(problem) => format!("hold {}", problem.reason),
-        Decision::Write { data, incomplete } => {
+        Decision::Write { data, incomplete, kept: _ } => {
             let pairs =
                 data.iter().map(|(key, value)| format!("{key}={} ", std::str::from_utf8(value.expose()).unwrap()));
             let state = incomplete.as_ref().map_or("ready".to_owned(), |problem| problem.reason.to_string());
@@ -303,7 +303,7 @@ proptest! {
                 if remove { MissingPolicy::Remove } else { MissingPolicy::Keep },
             )
         };
-        if let Decision::Write { data, incomplete } =
+        if let Decision::Write { data, incomplete, kept: _ } =
             decide(&target, &secrets, &findings, current_secret.as_ref(), &|_| removable)
         {
             let mut stale = false;
