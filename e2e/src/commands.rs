@@ -1,5 +1,6 @@
 //! The verbs of the `e2e` program.
 
+pub(crate) mod demo;
 pub(crate) mod tools;
 pub(crate) mod up;
 

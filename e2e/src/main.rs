@@ -1,4 +1,4 @@
-//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground.
+//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground, shows the demo.
 
 mod commands;
 
@@ -16,6 +16,7 @@ struct Arguments {
 /// One file under `commands/` each.
 #[derive(Subcommand)]
 enum Command {
+    Demo(commands::demo::Arguments),
     Tools(commands::tools::Arguments),
     Up(commands::up::Arguments),
 }
@@ -23,6 +24,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => commands::demo::run(arguments).await,
         Command::Tools(arguments) => commands::tools::run(arguments).await,
         Command::Up(arguments) => commands::up::run(arguments).await,
     };
