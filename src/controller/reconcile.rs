@@ -51,7 +51,7 @@ async fn sync(
     memory: &mut Recollection,
 ) -> Result<(), Failure> {
     let compiled = compile(context, key, spec).await?;
-    let plan = claims::apply(context, key, read, compiled.plan);
+    let plan = claims::apply(context, key, read, compiled.plan).await;
     context.relate(key, &plan);
 
     let results = read_keys(context, key, &plan).await;

@@ -4,7 +4,7 @@ use atmos_secrets::api::status::READY;
 use atmos_secrets::api::{Reason, StackStatus, marks};
 use serde_json::json;
 
-use crate::harness::{Tenant, condition, secret};
+use crate::harness::{Grant, Tenant, condition, secret};
 
 /// A Stack with one component that reads A from `atmos.<name>.<component>` and writes it to `target`.
 fn spec(name: &str, component: &str, target: &str) -> String {
@@ -220,5 +220,35 @@ async fn the_present_owner_of_a_target_keeps_it_though_it_is_younger() -> anyhow
     tenant.wait_ready("younger").await?;
     assert_eq!(tenant.secret("same").await?, secret(&[("A", &third)]));
     tenant.wait_reason("older", Reason::OwnerConflict).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_foreign_secret_goes_to_the_stack_that_it_is_handed_to_though_an_older_one_wants_it() -> anyhow::Result<()> {
+    for grant in [Grant::Full, Grant::WithoutWatch] {
+        let tenant = Tenant::granted(grant).await?;
+        let [foreign, first, second] = [(); 3].map(|()| tenant.canary());
+        tenant.store("app", "kubernetes: {}").await?;
+        tenant.apply_secret("same", json!({}), "Opaque", &[("A", &foreign)]).await?;
+        tenant.values("atmos.older.db", &[("A", &first)]).await?;
+        tenant.values("atmos.younger.db", &[("A", &second)]).await?;
+        tenant.stack("older", &spec("older", "db", "same")).await?;
+        tenant.wait_reason("older", Reason::OwnerConflict).await?;
+        tenant.wait_older("older").await?;
+        tenant.stack("younger", &spec("younger", "db", "same")).await?;
+        tenant.wait_reason("younger", Reason::OwnerConflict).await?;
+        tenant.patch_secret("same", json!({"metadata": {"annotations": {marks::ADOPT: "younger"}}})).await?;
+        if grant == Grant::WithoutWatch {
+            tenant.sync("younger").await?;
+        }
+        tenant.wait_ready("younger").await?;
+        assert_eq!(tenant.secret("same").await?, secret(&[("A", &second)]));
+        // It stays so, whoever looks next.
+        tenant.sync("older").await?;
+        tenant.wait_reason("older", Reason::OwnerConflict).await?;
+        tenant.sync("younger").await?;
+        tenant.wait_ready("younger").await?;
+        assert_eq!(tenant.secret("same").await?, secret(&[("A", &second)]));
+    }
     Ok(())
 }

@@ -10,13 +10,13 @@ async fn bases_are_merged_in_order_and_never_written() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
     let [one, two, three] = [(); 3].map(|()| tenant.canary());
     tenant.store("app", "kubernetes: {}").await?;
-    tenant.values("atmos.prod.db", &[("X", &one), ("Y", &two), ("OWN", &three)]).await?;
+    tenant.values("atmos.prod.db", &[("ONE", &one), ("TWO", &two), ("OWN", &three)]).await?;
     let spec = "
         defaultStore: app
         components:
           terraform:
-            first: {metadata: {type: abstract}, secrets: {vars: {A: {reference: X}, B: {reference: X}}}}
-            second: {metadata: {enabled: false}, secrets: {vars: {B: {reference: Y}, C: {reference: Y}}}}
+            first: {metadata: {type: abstract}, secrets: {vars: {A: {reference: ONE}, B: {reference: ONE}}}}
+            second: {metadata: {enabled: false}, secrets: {vars: {B: {reference: TWO}, C: {reference: TWO}}}}
             db:
               metadata: {component: first, inherits: [second]}
               secrets: {vars: {OWN: {}, C: {declared: false}}}";

@@ -93,13 +93,7 @@ async fn unreadable_stack(tenant: &Tenant) -> anyhow::Result<()> {
         ("broken-null", json!({"components": {"terraform": {"db": null}}})),
         ("no-spec", Value::Null),
     ] {
-        let mut stack = json!({
-            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Stack", "metadata": {"name": name}, "spec": spec,
-        });
-        if spec.is_null() {
-            stack.as_object_mut().unwrap().remove("spec");
-        }
-        tenant.apply(&stack).await?;
+        tenant.write("Stack", name, spec).await?;
         // These objects cannot be read as Stacks here either, so only their status is.
         let has_reason = async || {
             let object = tenant.cluster.get_json(["stack", name, "--namespace", tenant.namespace.as_str()]).await?;
@@ -122,12 +116,9 @@ async fn unreadable_definitions(tenant: &Tenant) -> anyhow::Result<()> {
     for (kind, name, spec) in [
         ("Store", "broken", json!({"kubernetes": 7})),
         ("ClusterStore", "broken", json!({"allowedNamespaces": "all"})),
-        ("Catalog", "broken", json!({"secrets": []})),
+        ("Catalog", "broken", json!({"secrets": {"vars": 7}})),
     ] {
-        let object = json!({
-            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,
-        });
-        tenant.apply(&object).await?;
+        tenant.write(kind, name, spec).await?;
     }
     tenant
         .stack("of-store", "{defaultStore: broken, components: {terraform: {db: {secrets: {vars: {A: {}}}}}}}")
