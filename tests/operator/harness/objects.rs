@@ -194,6 +194,7 @@ impl Tenant {
 }
 
 /// What a test has written.
+#[expect(clippy::disallowed_methods, reason = "trusted text, and its error may quote it")]
 fn yaml(text: &str) -> anyhow::Result<Value> {
     serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("the test's own YAML is wrong: {error}\n{text}"))
 }
