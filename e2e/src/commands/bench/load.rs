@@ -50,7 +50,11 @@ pub(super) async fn install(control_plane: &ControlPlane) -> anyhow::Result<()> 
 
 pub(super) async fn stacks(control_plane: &ControlPlane, namespace: &str) -> anyhow::Result<Api<DynamicObject>> {
     let kind = GroupVersionKind::gvk("secrets.atmos.tools", "v1alpha1", "Stack");
-    Ok(Api::namespaced_with(control_plane.client().await?, namespace, &ApiResource::from_gvk_with_plural(&kind, "stacks")))
+    Ok(Api::namespaced_with(
+        control_plane.client().await?,
+        namespace,
+        &ApiResource::from_gvk_with_plural(&kind, "stacks"),
+    ))
 }
 
 pub(super) fn stack_name(number: usize) -> String {
