@@ -1,1 +1,28 @@
-//! stub
+//! Real servers for tests, demo and benchmark: what is needed to run them, and nothing of the product itself.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm), built once from source |
+//! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
+//! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
+//! | [`wait`] | polls a condition until a deadline and says what it saw last |
+//!
+//! A test usually needs two lines:
+//!
+//! ```no_run
+//! # async fn test() -> anyhow::Result<()> {
+//! let control_plane = e2e::ControlPlane::shared().await?;
+//! let namespace = control_plane.namespace("orders").await?;
+//! # Ok(()) }
+//! ```
+
+pub mod control_plane;
+pub mod fault_proxy;
+mod free_port;
+mod process;
+pub mod tools;
+pub mod wait;
+
+pub use control_plane::{ControlPlane, Options};
+pub use fault_proxy::{Fault, FaultProxy, Matching};
+pub use wait::wait_until;

@@ -1,0 +1,22 @@
+//! `e2e tools`: builds the pinned programs ahead, so that no test has to wait for it.
+
+use std::io::Write as _;
+
+use e2e::tools::{Tool, path};
+
+/// Build the pinned programs, one after the other, and print where they are
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which ones; all if none is named
+    #[arg(value_enum)]
+    names: Vec<Tool>,
+}
+
+pub(crate) async fn run(Arguments { names }: Arguments) -> anyhow::Result<()> {
+    let names = if names.is_empty() { Tool::ALL.to_vec() } else { names };
+    for tool in names {
+        let program = path(tool).await?;
+        writeln!(std::io::stdout(), "{}", program.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Real servers for developing atmos-secrets-operator
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One file under `commands/` each.
+#[derive(Subcommand)]
+enum Command {
+    Tools(commands::tools::Arguments),
+    Up(commands::up::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Tools(arguments) => commands::tools::run(arguments).await,
+        Command::Up(arguments) => commands::up::run(arguments).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            commands::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
