@@ -102,15 +102,12 @@ impl Cluster {
         } else {
             Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
         };
-        let place =
-            if all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", self.namespace) };
+        let place = if all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", self.namespace) };
         let mut stacks = Vec::new();
         let mut page = ListParams::default().limit(PAGE);
         loop {
-            let list = api
-                .list(&page)
-                .await
-                .map_err(|error| request_failed(&format!("list Stacks in {place}"), &error))?;
+            let list =
+                api.list(&page).await.map_err(|error| request_failed(&format!("list Stacks in {place}"), &error))?;
             for object in list.items {
                 let name = object.name_any();
                 let namespace = object.namespace().unwrap_or_default();
@@ -208,9 +205,7 @@ async fn load(path: Option<&PathBuf>, context: Option<&String>) -> Result<Config
         None => Kubeconfig::read(),
     };
     match kubeconfig {
-        Ok(kubeconfig) => {
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))
-        }
+        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error)),
         // In a pod there is no file; kubectl does the same.
         Err(KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath) if path.is_none() && context.is_none() => {
             Config::incluster().map_err(|_| {
@@ -233,9 +228,6 @@ fn unusable(error: &KubeconfigError) -> Failure {
         }
         KubeconfigError::LoadClusterOfContext(name) => {
             Failure::usage(format!("the kubeconfig has no cluster {name}, which its context names")).hint(hint)
-        }
-        KubeconfigError::FindUser(name) => {
-            Failure::usage(format!("the kubeconfig has no user {name}, which its context names")).hint(hint)
         }
         KubeconfigError::ReadConfig(error, path) => {
             Failure::usage(format!("could not read the kubeconfig {}: {}", path.display(), error.kind()))
@@ -286,9 +278,7 @@ fn unreadable(namespace: &str, name: &str) -> String {
 /// Whether a text can be the name of an object (RFC 1123 subdomain), so that asking for it makes sense.
 fn is_object_name(name: &str) -> bool {
     name.len() <= 253
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.ends_with(|last: char| last.is_ascii_alphanumeric())
 }
@@ -330,7 +320,8 @@ mod tests {
 
     #[test]
     fn object_names_are_told_from_atmos_names() {
-        for (name, legal) in [("plat-ue1", true), ("a.b", true), ("plat/ue1", false), ("Plat", false), ("", false), ("a-", false)]
+        for (name, legal) in
+            [("plat-ue1", true), ("a.b", true), ("plat/ue1", false), ("Plat", false), ("", false), ("a-", false)]
         {
             assert_eq!(is_object_name(name), legal, "{name}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -23,6 +24,18 @@ pub fn state_word(state: SecretState) -> &'static str {
         SecretState::Error => "error",
         SecretState::Unknown => "unknown",
     }
+}
+
+/// A condition of a Stack.
+#[must_use]
+pub fn condition<'a>(stack: &'a Stack, kind: &str) -> Option<&'a Condition> {
+    stack.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the status is about the present spec.
+#[must_use]
+pub fn is_observed(stack: &Stack) -> bool {
+    stack.status.as_ref().and_then(|status| status.observed_generation) == stack.metadata.generation
 }
 
 /// What is known of one declared secret.
