@@ -2,4 +2,6 @@
 pub mod api;
 pub mod backend;
 pub mod cli;
+pub mod cluster;
+pub mod sops;
 pub mod value;

@@ -159,6 +159,18 @@ impl ErrorKind {
     }
 }
 
+/// The most characters of a message: it goes into status and Events, once for each secret.
+pub const MESSAGE_LIMIT: usize = 256;
+
+fn limited(mut message: String) -> String {
+    if message.chars().count() > MESSAGE_LIMIT {
+        let end = message.char_indices().nth(MESSAGE_LIMIT - 1).map_or(message.len(), |(index, _)| index);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 /// A failure of one call or of one key in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -172,9 +184,15 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with our own words.
+    /// An error with our own words, cut to [`MESSAGE_LIMIT`].
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self { kind, message: limited(message.into()), retry_after: None }
+    }
+
+    /// The same error with "`subject`: " before its message.
+    #[must_use]
+    pub fn in_context(self, subject: &str) -> Self {
+        Self { message: limited(format!("{subject}: {}", self.message)), ..self }
     }
 }

@@ -8,13 +8,20 @@
 //! `connect` is the only place that names a driver. Retry, timeout and context live in `guarded` alone; sharing of
 //! reads lives in `batch`; connected stores live in `pool`.
 
+pub mod batch;
+pub mod connect;
 mod error;
+pub mod guarded;
+pub mod kubernetes;
+pub mod memory;
+pub mod pool;
+pub mod sops;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, MESSAGE_LIMIT};
 
 use crate::value::SecretValue;
 

@@ -1,0 +1,247 @@
+//! Values in SOPS files that ConfigMaps or Secrets hold.
+//!
+//! A key is `<file>#<name>`: a key of one of the source's objects, and a top-level key of that file. The objects are one
+//! union; a file that stands in two of them is [`ErrorKind::Ambiguous`], because nothing says which one counts.
+//!
+//! - One call reads each object once and decrypts each file that it needs once. Nothing is kept between calls.
+//! - [`probe`](Backend::probe) and [`list`](Backend::list) parse, but decrypt nothing: names are in the clear. What they
+//!   say is therefore not authenticated; a read is.
+//! - An object that cannot be read fails only the keys that no other object has.
+//! - `allowedRecipients` is checked before decryption: a file that somebody else can open, too, is refused.
+//! - There are no versions, and nothing can be written: files are edited with `sops` and applied.
+
+mod error;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::error::from_sops;
+pub(crate) use self::source::present;
+pub use self::source::{ClusterSource, Files, Source, SourceKind};
+use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
+use crate::sops::{AgeKeys, Document, Encrypted, Format, KeySource};
+use crate::value::SecretValue;
+
+/// SOPS files as a store.
+pub struct Sops {
+    source: Box<dyn Source>,
+    keys: Box<dyn KeySource>,
+    /// Empty: any.
+    allowed_recipients: BTreeSet<String>,
+}
+
+/// Everything that one call has read.
+struct Snapshot {
+    objects: Vec<Files>,
+}
+
+/// One file, and how messages name it.
+struct Parsed {
+    label: String,
+    encrypted: Encrypted,
+}
+
+impl Sops {
+    /// The files of `source`, opened with `keys`. With `allowed_recipients`, only files that no one else can open.
+    #[must_use]
+    pub fn new(
+        source: Box<dyn Source>,
+        keys: Box<dyn KeySource>,
+        allowed_recipients: impl IntoIterator<Item = String>,
+    ) -> Self {
+        Self { source, keys, allowed_recipients: allowed_recipients.into_iter().collect() }
+    }
+
+    /// Parses one file and checks who can open it.
+    fn parse(&self, snapshot: &Snapshot, file: &str) -> Result<Parsed, Error> {
+        let (object, bytes) = snapshot.find(file)?;
+        let label = format!("{file} of {object}");
+        let Some(format) = Format::from_file_name(file) else {
+            let message = format!("{label}: the name ends in none of .yaml, .yml, .json");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
+        let encrypted = Encrypted::parse(format, bytes.expose()).map_err(|error| from_sops(&error, &label))?;
+        if !self.allowed_recipients.is_empty() {
+            let recipients = encrypted.recipients();
+            if let Some(stranger) = recipients.iter().find(|recipient| !self.allowed_recipients.contains(*recipient)) {
+                let stranger: String = stranger.escape_debug().take(96).collect();
+                let message = format!("{label} is encrypted to {stranger}, which is not in allowedRecipients");
+                return Err(Error::new(ErrorKind::PermissionDenied, message));
+            }
+        }
+        Ok(Parsed { label, encrypted })
+    }
+
+    async fn decrypt(&self, snapshot: &Snapshot, file: &str) -> Result<Document, Error> {
+        let Parsed { label, encrypted } = self.parse(snapshot, file)?;
+        encrypted.decrypt(&*self.keys).await.map_err(|error| from_sops(&error, &label))
+    }
+}
+
+impl Snapshot {
+    async fn take(source: &dyn Source) -> Self {
+        Self { objects: source.read().await }
+    }
+
+    /// The one object that has the file.
+    fn find(&self, file: &str) -> Result<(&str, &SecretValue), Error> {
+        let mut found = None;
+        let mut unread = None;
+        for Files { object, files } in &self.objects {
+            match files {
+                Ok(files) => {
+                    let Some(bytes) = files.get(file) else { continue };
+                    if let Some((other, _)) = found {
+                        let message = format!("{file} is in {other} and in {object}: remove it from one");
+                        return Err(Error::new(ErrorKind::Ambiguous, message));
+                    }
+                    found = Some((object.as_str(), bytes));
+                }
+                Err(error) => unread = unread.or(Some(error)),
+            }
+        }
+        match (found, unread) {
+            (Some(found), _) => Ok(found),
+            // The file may be in the object that we could not read, so it is not missing for certain.
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => {
+                let objects: Vec<&str> = self.objects.iter().map(|files| files.object.as_str()).collect();
+                let message = format!("there is no file {file} in {}", objects.join(", "));
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+        }
+    }
+
+    /// The names of all files, sorted, each once.
+    fn names(&self) -> BTreeSet<&str> {
+        self.objects.iter().filter_map(|files| files.files.as_ref().ok()).flatten().map(|(file, _)| file.as_str()).collect()
+    }
+
+    /// Why not every object could be read, if so.
+    fn first_error(&self) -> Option<&Error> {
+        self.objects.iter().find_map(|files| files.files.as_ref().err())
+    }
+}
+
+/// A key, taken apart at the first `#`: names of files in a ConfigMap have none.
+fn split(key: &Key) -> Result<(&str, &str), Error> {
+    let Key { name, version } = key;
+    if version.is_some() {
+        return Err(unsupported("a store of kind sops has no versions"));
+    }
+    match name.split_once('#') {
+        Some((file, name)) if !file.is_empty() && !name.is_empty() => Ok((file, name)),
+        Some(_) | None => Err(Error::new(ErrorKind::InvalidKey, format!("{name:?} is not <file>#<name>"))),
+    }
+}
+
+fn no_name(file: &str, name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no value at {file} {name}"))
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, what)
+}
+
+const READ_ONLY: &str = "a store of kind sops cannot be written: edit the file with `sops` and apply it";
+
+#[async_trait]
+impl Backend for Sops {
+    fn capabilities(&self) -> Capabilities {
+        // One call reads all objects whatever the number of keys.
+        Capabilities { write: false, delete: false, list: true, versions: false, batch: usize::MAX }
+    }
+
+    async fn read(&self, keys: &[Key]) -> Vec<Result<Versioned, Error>> {
+        let snapshot = Snapshot::take(&*self.source).await;
+        let mut documents: BTreeMap<&str, Result<Document, Error>> = BTreeMap::new();
+        let mut answers = Vec::with_capacity(keys.len());
+        for key in keys {
+            let answer = match split(key) {
+                Ok((file, name)) => {
+                    if !documents.contains_key(file) {
+                        let document = self.decrypt(&snapshot, file).await;
+                        documents.insert(file, document);
+                    }
+                    match documents.get(file) {
+                        Some(Ok(document)) => document.get(name).ok_or_else(|| no_name(file, name)),
+                        Some(Err(error)) => Err(error.clone()),
+                        None => Err(no_name(file, name)),
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            answers.push(answer.map(|value| Versioned { value: Arc::new(value), version: String::new() }));
+        }
+        answers
+    }
+
+    async fn probe(&self, keys: &[Key]) -> Vec<Result<Presence, Error>> {
+        let snapshot = Snapshot::take(&*self.source).await;
+        let mut files: BTreeMap<&str, Result<BTreeSet<String>, Error>> = BTreeMap::new();
+        let mut answer = |key| {
+            let (file, name) = split(key)?;
+            let names = files.entry(file).or_insert_with(|| {
+                self.parse(&snapshot, file).map(|file| file.encrypted.names().map(str::to_owned).collect())
+            });
+            match names {
+                Ok(names) if names.contains(name) => Ok(Presence { version: String::new() }),
+                Ok(_) => Err(no_name(file, name)),
+                Err(error) => Err(error.clone()),
+            }
+        };
+        keys.iter().map(&mut answer).collect()
+    }
+
+    async fn write(&self, _key: &Key, _value: &SecretValue, _precondition: Precondition) -> Result<String, Error> {
+        Err(unsupported(READ_ONLY))
+    }
+
+    async fn delete(&self, _key: &Key, _mode: DeleteMode) -> Result<(), Error> {
+        Err(unsupported(READ_ONLY))
+    }
+
+    /// Names in every file that is a SOPS file. Other files of the objects are passed over.
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let snapshot = Snapshot::take(&*self.source).await;
+        if let Some(error) = snapshot.first_error() {
+            return Err(error.clone());
+        }
+        let mut names = BTreeSet::new();
+        for file in snapshot.names() {
+            let Ok(parsed) = self.parse(&snapshot, file) else { continue };
+            names.extend(parsed.encrypted.names().map(|name| format!("{file}#{name}")).filter(|name| name.starts_with(prefix)));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    async fn versions(&self, _key: &Key) -> Result<Vec<String>, Error> {
+        Err(unsupported("a store of kind sops has no versions"))
+    }
+
+    /// Reads every object; decrypts nothing, since a file may be added later and each has its own recipients.
+    async fn check(&self) -> Result<(), Error> {
+        let snapshot = Snapshot::take(&*self.source).await;
+        snapshot.first_error().map_or(Ok(()), |error| Err(error.clone()))
+    }
+}
+
+/// Reads identities, each text under the name that messages may show.
+///
+/// # Errors
+/// [`ErrorKind::Unauthenticated`] for a text that holds no identity.
+pub(super) fn age_keys<'a>(
+    identities: impl IntoIterator<Item = (&'a str, &'a SecretValue)>,
+) -> Result<AgeKeys, Error> {
+    let mut keys = AgeKeys::default();
+    for (name, text) in identities {
+        let more = AgeKeys::parse(name, text).map_err(|error| from_sops(&error, "cannot use the age identities"))?;
+        keys.extend(more);
+    }
+    Ok(keys)
+}

@@ -1,0 +1,191 @@
+//! The `sops` block of a file: who can open it, which values are encrypted, and the MAC.
+
+use super::error::Error;
+use super::keys::{MasterKey, MasterKeyKind};
+use super::rules::Rule;
+use super::scalar::canonical_time_to_the_second;
+use super::tree::{Entry, Item, Kind, Map, Node};
+
+/// The key under which a file holds its metadata.
+pub(super) const KEY: &str = "sops";
+
+/// Master keys that one file may list; SOPS files have a handful, and each may cost a call.
+const MOST_MASTER_KEYS: usize = 1_000;
+
+/// What reading needs of the metadata. Fields that are not known are passed over.
+pub(super) struct Metadata {
+    /// Groups of master keys. Every key of a group opens the same thing: the data key, or with several groups a share of it.
+    pub(super) groups: Vec<Vec<MasterKey>>,
+    /// How many groups are needed, where there are several.
+    pub(super) threshold: usize,
+    /// The encrypted MAC, and the additional data with which it was encrypted.
+    pub(super) mac: Option<String>,
+    pub(super) last_modified: String,
+    pub(super) mac_only_encrypted: bool,
+    pub(super) rule: Rule,
+}
+
+impl Metadata {
+    /// Takes the metadata out of the documents of a file. Each document of a YAML stream has a copy, the first one counts.
+    ///
+    /// # Errors
+    /// [`Error::NotEncrypted`] where there is none, [`Error::BadMetadata`] where a field is missing or wrong.
+    pub(super) fn take_from(documents: &mut [Map]) -> Result<Self, Error> {
+        let mut block = None;
+        for (index, document) in documents.iter_mut().enumerate() {
+            let position = document.iter().position(|entry| matches!(entry, Entry::Pair(key, _) if key == KEY));
+            let Some(position) = position else { continue };
+            if let Entry::Pair(_, node) = document.remove(position)
+                && index == 0
+            {
+                block = Some(node);
+            }
+        }
+        match block {
+            Some(Node::Map(map)) => Self::from_block(&Fields { path: String::new(), map: &map }),
+            // An application may have a setting of that name; SOPS's own is always a map.
+            Some(Node::Null | Node::Scalar(_) | Node::List(_)) | None => Err(Error::NotEncrypted),
+        }
+    }
+
+    fn from_block(fields: &Fields<'_>) -> Result<Self, Error> {
+        let last_modified = fields.text("lastmodified")?.ok_or_else(|| fields.bad("lastmodified", "is missing"))?;
+        let last_modified = canonical_time_to_the_second(&last_modified)
+            .ok_or_else(|| fields.bad("lastmodified", "is not a time of the form 2006-01-02T15:04:05Z"))?;
+        let mut rules = Vec::new();
+        for name in Rule::FIELDS {
+            if let Some(text) = fields.text(name)?.filter(|text| !text.is_empty()) {
+                rules.push((name, text));
+            }
+        }
+        let groups = groups(fields)?;
+        let threshold = match fields.text("shamir_threshold")? {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| fields.bad("shamir_threshold", "is not a count"))?,
+        };
+        if threshold > groups.len() && groups.len() > 1 {
+            return Err(fields.bad("shamir_threshold", "is larger than the number of key groups"));
+        }
+        Ok(Self {
+            // SOPS writes the number of groups where no threshold was asked for; 1 would be no sharing at all.
+            threshold: if threshold < 2 { groups.len() } else { threshold },
+            groups,
+            mac: fields.text("mac")?.filter(|mac| !mac.is_empty()),
+            last_modified,
+            mac_only_encrypted: fields.truth("mac_only_encrypted")?,
+            rule: Rule::from_fields(rules)?,
+        })
+    }
+}
+
+/// The key groups: keys beside the other fields are one group and win over `key_groups`, as in SOPS.
+fn groups(fields: &Fields<'_>) -> Result<Vec<Vec<MasterKey>>, Error> {
+    let mut left = MOST_MASTER_KEYS;
+    let single = group(fields, &mut left)?;
+    if !single.is_empty() {
+        return Ok(vec![single]);
+    }
+    let groups = fields.maps("key_groups")?;
+    if groups.is_empty() {
+        return Err(fields.bad("age", "is missing, and so is every other list of master keys"));
+    }
+    // A share's number is one byte.
+    if groups.len() > 255 {
+        return Err(fields.bad("key_groups", "has more than 255 groups"));
+    }
+    groups.iter().map(|fields| group(fields, &mut left)).collect()
+}
+
+/// The master keys of one group, age first: those open without a call.
+fn group(fields: &Fields<'_>, left: &mut usize) -> Result<Vec<MasterKey>, Error> {
+    let mut keys = Vec::new();
+    for kind in MasterKeyKind::ALL {
+        for entry in fields.maps(kind.field())? {
+            *left = left.checked_sub(1).ok_or_else(|| fields.bad(kind.field(), "lists more than 1,000 master keys"))?;
+            let part = |name: &str| entry.text(name).map(Option::unwrap_or_default);
+            let recipient = match kind {
+                MasterKeyKind::Age => part("recipient")?,
+                MasterKeyKind::AwsKms => part("arn")?,
+                MasterKeyKind::GcpKms => part("resource_id")?,
+                MasterKeyKind::AzureKeyVault => {
+                    format!("{}/keys/{}/{}", part("vault_url")?.trim_end_matches('/'), part("name")?, part("version")?)
+                }
+                MasterKeyKind::VaultTransit => format!(
+                    "{}/v1/{}/keys/{}",
+                    part("vault_address")?.trim_end_matches('/'),
+                    part("engine_path")?,
+                    part("key_name")?
+                ),
+                MasterKeyKind::HuaweiKms => part("key_id")?,
+                MasterKeyKind::Pgp => part("fp")?,
+            };
+            keys.push(MasterKey { kind, recipient, encrypted: part("enc")? });
+        }
+    }
+    Ok(keys)
+}
+
+/// A map of the metadata with the path to it, for messages.
+struct Fields<'a> {
+    path: String,
+    map: &'a Map,
+}
+
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<&'a Node> {
+        self.map.iter().find_map(|entry| match entry {
+            Entry::Pair(key, node) if key == name => Some(node),
+            Entry::Pair(..) | Entry::Comment(_) => None,
+        })
+    }
+
+    /// A field's text, whatever kind of scalar it is; none where it is missing or null.
+    fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        match self.get(name) {
+            None | Some(Node::Null) => Ok(None),
+            Some(Node::Scalar(scalar)) => match scalar.as_str() {
+                Some(text) => Ok(Some(text.to_owned())),
+                None => Err(self.bad(name, "is not text")),
+            },
+            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is not a single value")),
+        }
+    }
+
+    fn truth(&self, name: &str) -> Result<bool, Error> {
+        match self.get(name) {
+            None | Some(Node::Null) => Ok(false),
+            Some(Node::Scalar(scalar)) => match (scalar.kind, scalar.as_str()) {
+                (Kind::Boolean | Kind::Text, Some("true")) => Ok(true),
+                (Kind::Boolean | Kind::Text, Some("false")) => Ok(false),
+                _ => Err(self.bad(name, "is neither true nor false")),
+            },
+            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is neither true nor false")),
+        }
+    }
+
+    /// The maps of a list; none where the field is missing or null, as older versions of SOPS wrote it.
+    fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>, Error> {
+        let items = match self.get(name) {
+            None | Some(Node::Null) => return Ok(Vec::new()),
+            Some(Node::List(items)) => items,
+            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
+        };
+        let mut maps = Vec::new();
+        for item in items {
+            match item {
+                Item::Comment(_) => {}
+                Item::Value(Node::Map(map)) => {
+                    maps.push(Fields { path: format!("{}{name}[{}].", self.path, maps.len()), map });
+                }
+                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) => {
+                    return Err(self.bad(name, "holds something that is not a map"));
+                }
+            }
+        }
+        Ok(maps)
+    }
+
+    fn bad(&self, name: &str, problem: &'static str) -> Error {
+        Error::BadMetadata { field: format!("{}{name}", self.path), problem }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which values of a file are encrypted: the one rule that its metadata names.
+
+use regex::{Regex, RegexBuilder};
+
+use super::error::Error;
+
+/// What SOPS takes where a file names no rule.
+const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
+
+/// Bytes that one compiled expression may take; real ones need a few thousand.
+const COMPILED_BYTES: usize = 1 << 20;
+
+/// The rule of one file. SOPS allows one at most.
+///
+/// Expressions are Go's (RE2). Rust's engine is of the same family but takes `\d`, `\w` and `\b` as Unicode; where that
+/// makes a difference, reading fails (a value would be encrypted, or not, against the rule), it never shows a wrong value.
+#[derive(Debug)]
+pub(super) enum Rule {
+    UnencryptedSuffix(String),
+    EncryptedSuffix(String),
+    UnencryptedRegex(Regex),
+    EncryptedRegex(Regex),
+    UnencryptedCommentRegex(Regex),
+    EncryptedCommentRegex(Regex),
+}
+
+impl Rule {
+    /// The rule of a file from the metadata fields that are set, by name.
+    pub(super) fn from_fields(fields: Vec<(&'static str, String)>) -> Result<Self, Error> {
+        let mut fields = fields.into_iter();
+        let Some((name, text)) = fields.next() else {
+            return Ok(Rule::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned()));
+        };
+        if let Some((second, _)) = fields.next() {
+            return Err(Error::BadMetadata {
+                field: second.to_owned(),
+                problem: "is set beside another rule, where SOPS allows one",
+            });
+        }
+        let regex = |text: &str| {
+            RegexBuilder::new(text).size_limit(COMPILED_BYTES).dfa_size_limit(COMPILED_BYTES).nest_limit(50).build().map_err(
+                |_| Error::BadMetadata { field: name.to_owned(), problem: "is not a regular expression, or too large a one" },
+            )
+        };
+        match name {
+            "unencrypted_suffix" => Ok(Rule::UnencryptedSuffix(text)),
+            "encrypted_suffix" => Ok(Rule::EncryptedSuffix(text)),
+            "unencrypted_regex" => Ok(Rule::UnencryptedRegex(regex(&text)?)),
+            "encrypted_regex" => Ok(Rule::EncryptedRegex(regex(&text)?)),
+            "unencrypted_comment_regex" => Ok(Rule::UnencryptedCommentRegex(regex(&text)?)),
+            "encrypted_comment_regex" => Ok(Rule::EncryptedCommentRegex(regex(&text)?)),
+            _ => Err(Error::BadMetadata { field: name.to_owned(), problem: "is not a rule that is known" }),
+        }
+    }
+
+    /// The names of the metadata fields that set a rule.
+    pub(super) const FIELDS: [&'static str; 6] = [
+        "unencrypted_suffix",
+        "encrypted_suffix",
+        "unencrypted_regex",
+        "encrypted_regex",
+        "unencrypted_comment_regex",
+        "encrypted_comment_regex",
+    ];
+
+    /// Where the walk stands at the root of a document.
+    pub(super) fn at_root(&self) -> Position<'_> {
+        Position { rule: self, marked: false }
+    }
+}
+
+/// Whether the rule's mark (a suffix, a matching key, a matching comment) was met on the way to a place in the tree.
+#[derive(Clone, Copy)]
+pub(super) struct Position<'a> {
+    rule: &'a Rule,
+    marked: bool,
+}
+
+impl<'a> Position<'a> {
+    /// The position of the value of `key`. `siblings` is the state of the comments above it.
+    pub(super) fn below(self, key: &str, siblings: &Siblings) -> Position<'a> {
+        let matches = match self.rule {
+            Rule::UnencryptedSuffix(suffix) | Rule::EncryptedSuffix(suffix) => key.ends_with(suffix.as_str()),
+            Rule::UnencryptedRegex(regex) | Rule::EncryptedRegex(regex) => regex.is_match(key),
+            Rule::UnencryptedCommentRegex(_) | Rule::EncryptedCommentRegex(_) => siblings.marked,
+        };
+        Position { rule: self.rule, marked: self.marked || matches }
+    }
+
+    /// The position of an element of the list here.
+    pub(super) fn element(self, siblings: &Siblings) -> Position<'a> {
+        Position { rule: self.rule, marked: self.marked || siblings.marked }
+    }
+
+    /// Whether the value here is encrypted.
+    pub(super) fn is_encrypted(self) -> bool {
+        match self.rule {
+            Rule::UnencryptedSuffix(_) | Rule::UnencryptedRegex(_) | Rule::UnencryptedCommentRegex(_) => !self.marked,
+            Rule::EncryptedSuffix(_) | Rule::EncryptedRegex(_) | Rule::EncryptedCommentRegex(_) => self.marked,
+        }
+    }
+
+    /// Takes note of a comment in the map or list here, and says whether the comment itself is encrypted.
+    ///
+    /// A comment holds for itself where it says "not encrypted", but not where it says "encrypted": it has to stay
+    /// readable to be found again.
+    pub(super) fn comment(self, text: &str, siblings: &mut Siblings) -> bool {
+        match self.rule {
+            Rule::UnencryptedCommentRegex(regex) => {
+                siblings.marked |= regex.is_match(text);
+                self.element(siblings).is_encrypted()
+            }
+            Rule::EncryptedCommentRegex(regex) => {
+                let encrypted = self.element(siblings).is_encrypted();
+                siblings.marked |= regex.is_match(text);
+                encrypted
+            }
+            Rule::UnencryptedSuffix(_) | Rule::EncryptedSuffix(_) | Rule::UnencryptedRegex(_) | Rule::EncryptedRegex(_) => {
+                self.is_encrypted()
+            }
+        }
+    }
+}
+
+/// Whether a matching comment stands above, with no value between, in the map or list that is walked.
+#[derive(Default)]
+pub(super) struct Siblings {
+    marked: bool,
+}
