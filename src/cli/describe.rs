@@ -72,13 +72,13 @@ pub async fn run(cluster: &ClusterArgs, args: &DescribeArgs, printer: &mut Print
         component = Some(full_name);
     }
     if let Some(name) = &args.name {
-        let known: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
-        rows.retain(|row| row.name == *name);
-        if rows.is_empty() {
-            return Err(not_declared(name, &full_name(&stack), component.as_deref(), &known));
+        if !rows.iter().any(|row| row.name == *name) {
+            let known = rows.iter().map(|row| row.name.as_str());
+            return Err(not_declared(name, &full_name(&stack), component.as_deref(), known));
         }
+        rows.retain(|row| row.name == *name);
     }
-    let description = describe(&stack, rows, component.as_deref());
+    let description = describe(&stack, rows);
     match (args.output, &args.name) {
         (Output::Text, None) => text(&description, printer),
         (Output::Text, Some(name)) => secret_text(name, &description, printer),
@@ -91,24 +91,28 @@ pub async fn run(cluster: &ClusterArgs, args: &DescribeArgs, printer: &mut Print
 }
 
 /// The failure for a NAME that is not declared where it was looked for.
-pub fn not_declared(name: &str, stack: &str, component: Option<&str>, known: &[String]) -> Failure {
+pub fn not_declared<'a>(
+    name: &str,
+    stack: &str,
+    component: Option<&str>,
+    known: impl Iterator<Item = &'a str>,
+) -> Failure {
     let place = match component {
         Some(component) => format!("component {component} of Stack {stack}"),
         None => format!("Stack {stack}"),
     };
     let failure = Failure::usage(format!("NotDeclared: {name} is not declared in {place}"));
-    match near::nearest(name, known.iter().map(String::as_str)) {
+    match near::nearest(name, known) {
         Some(near) => failure.hint(format!("did you mean {near}?")),
         None => failure.hint("`kubectl atmos-secret list` shows what is declared"),
     }
 }
 
-fn describe<'a>(stack: &'a Stack, secrets: Vec<Row>, component: Option<&str>) -> Description<'a> {
+fn describe(stack: &Stack, secrets: Vec<Row>) -> Description<'_> {
     let status = stack.status.as_ref();
     let shown =
         condition(stack, STALLED).filter(|condition| condition.status == "True").or_else(|| condition(stack, READY));
     let targets = status.map(|status| status.targets.as_slice()).unwrap_or_default();
-    debug_assert!(component.is_none_or(|component| component.contains('/')), "components have their full name here");
     Description {
         namespace: stack.namespace().unwrap_or_default(),
         name: stack.name_any(),

@@ -115,7 +115,7 @@ fn remark(stack: &Stack, printer: &mut Printer) {
 /// The failure for a component that no Stack has.
 pub fn unknown_component(stacks: &[Stack], given: &str) -> Failure {
     let known: Vec<String> =
-        stacks.iter().flat_map(|stack| rows::components(&stack.spec).map(|(full_name, _)| full_name)).collect();
+        stacks.iter().flat_map(|stack| rows::instances(&stack.spec)).collect();
     let short = known.iter().filter_map(|full_name| full_name.split_once('/').map(|(_, name)| name));
     let of = match stacks {
         [stack] => format!("Stack {}", stack.name_any()),

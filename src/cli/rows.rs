@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::context::atmos_stack;
 use crate::api::declaration::{Declaration, Vars};
+use crate::api::stack::ComponentKind;
 use crate::api::status::{SecretState, SecretStatus};
 use crate::api::{Component, Reason, Scope, Stack, StackSpec};
 
@@ -159,7 +160,7 @@ fn layers_of<'a>(spec: &'a StackSpec, component: &'a Component, seen: &mut BTree
 }
 
 /// The components of a Stack as `<type>/<name>`.
-pub fn components(spec: &StackSpec) -> impl Iterator<Item = (String, &Component)> {
+fn components(spec: &StackSpec) -> impl Iterator<Item = (String, &Component)> {
     spec.components.iter().flat_map(|(component_type, components)| {
         components.0.iter().map(move |(name, component)| (format!("{component_type}/{name}"), component))
     })
@@ -171,10 +172,21 @@ pub fn is_component(full_name: &str, given: &str) -> bool {
     full_name == given || full_name.split_once('/').is_some_and(|(_, name)| name == given)
 }
 
+/// The components that get secrets, as `<type>/<name>`: not those that are only a base.
+pub fn instances(spec: &StackSpec) -> impl Iterator<Item = String> {
+    components(spec)
+        .filter(|(_, component)| {
+            !component.metadata.as_ref().is_some_and(|metadata| {
+                metadata.enabled == Some(false) || metadata.component_type == Some(ComponentKind::Abstract)
+            })
+        })
+        .map(|(full_name, _)| full_name)
+}
+
 /// The full name of the component that `-c` names; `None` if the Stack has none.
 #[must_use]
 pub fn find_component(stack: &Stack, given: &str) -> Option<String> {
-    components(&stack.spec).map(|(full_name, _)| full_name).find(|full_name| is_component(full_name, given))
+    instances(&stack.spec).find(|full_name| is_component(full_name, given))
 }
 
 /// Keeps what a component gets: its own rows, and the shared ones that it neither declares anew nor drops.
@@ -192,7 +204,7 @@ pub fn effective(spec: &StackSpec, component: &str, rows: Vec<Row>) -> Vec<Row> 
 }
 
 /// The names that a component or its bases drop with `declared: false`.
-fn dropped(spec: &StackSpec, component: &str) -> BTreeSet<String> {
+pub fn dropped(spec: &StackSpec, component: &str) -> BTreeSet<String> {
     let Some((_, found)) = components(spec).find(|(full_name, _)| full_name == component) else {
         return BTreeSet::new();
     };
