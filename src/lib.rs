@@ -3,5 +3,6 @@ pub mod api;
 pub mod backend;
 pub mod cli;
 pub mod cluster;
+pub mod model;
 pub mod sops;
 pub mod value;

@@ -7,7 +7,17 @@
 //!                                                                                └──────── outcome ──▶ StackStatus
 //! ```
 
+pub mod backend_key;
+pub mod claims;
+mod document;
+mod file_template;
+mod layers;
+mod merge;
+pub mod path;
 pub mod plan;
+pub mod render;
+pub mod store;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,6 +107,21 @@ pub struct Problem {
     pub stalled: bool,
 }
 
+impl Problem {
+    /// A problem that an edit of another object may cure as well.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), stalled: false }
+    }
+
+    /// The same problem, marked as one that only an edit of the Stack itself can cure if `stalled`.
+    #[must_use]
+    pub fn stalled_if(mut self, stalled: bool) -> Self {
+        self.stalled = stalled;
+        self
+    }
+}
+
 /// The full place of a value in the Atmos hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Coordinate {
@@ -108,6 +133,32 @@ pub struct Coordinate {
     pub component: String,
     /// The NAME, or its `reference`.
     pub name: String,
+}
+
+impl Coordinate {
+    /// A coordinate whose parts that do not count for `scope` are left empty (only `instance` has a
+    /// component, and `global` has no stack either).
+    #[must_use]
+    pub fn new(scope: Scope, stack: &str, component: &str, name: &str) -> Self {
+        let (stack, component) = match scope {
+            Scope::Instance => (stack, component),
+            Scope::Stack => (stack, ""),
+            Scope::Global => ("", ""),
+        };
+        Self { scope, stack: stack.to_owned(), component: component.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Coordinate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.scope {
+            Scope::Instance => {
+                write!(formatter, "{} of component {} in stack {}", self.name, self.component, self.stack)
+            }
+            Scope::Stack => write!(formatter, "{} of stack {}", self.name, self.stack),
+            Scope::Global => write!(formatter, "global {}", self.name),
+        }
+    }
 }
 
 /// A Stack after the merge: what to read and what to write.
