@@ -100,11 +100,7 @@ fn lookup<T>(found: Option<T>) -> Lookup<T> {
 }
 
 /// A store as the namespace sees it; `None` if it does not exist.
-async fn store(
-    cluster: &Cluster,
-    namespace: &str,
-    reference: &StoreRef,
-) -> Option<(StoreView, Option<StoreObject>)> {
+async fn store(cluster: &Cluster, namespace: &str, reference: &StoreRef) -> Option<(StoreView, Option<StoreObject>)> {
     let refused = |reason, message| Some((StoreView::Refused(Problem::new(reason, message)), None));
     let invalid = || refused(Reason::InvalidSpec, format!("{reference} cannot be read as this version of the API"));
     match reference {
@@ -218,6 +214,15 @@ impl Compiled<'_> {
                         && !dropped.contains(&secret.name))
             })
             .collect()
+    }
+
+    /// Whether a store holds SOPS files, so that reading it needs a key.
+    #[must_use]
+    pub fn is_sops(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.sops.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.sops.is_some(),
+        })
     }
 
     /// Connects a store of the plan.

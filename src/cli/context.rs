@@ -59,6 +59,22 @@ impl StackArgs {
     }
 }
 
+/// Where the operator runs: sources of a ClusterStore lie there.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OperatorArgs {
+    /// The operator's namespace, where the sources of a sops ClusterStore lie
+    #[arg(long, env = "ATMOS_OPERATOR_NAMESPACE", value_name = "NAME", help_heading = "Cluster")]
+    operator_namespace: Option<String>,
+}
+
+impl OperatorArgs {
+    /// An empty variable is the same as none.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.operator_namespace.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
 /// The cluster that a verb talks to, with the user's own rights.
 pub struct Cluster {
     /// The client.

@@ -4,13 +4,14 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::context::{Cluster, ClusterArgs, StackArgs, full_name, is_named};
+use super::compiled::compile;
+use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, full_name, is_named};
 use super::exit::{Exit, Failure};
-use super::near;
 use super::printer::Printer;
 use super::rows::{self, Row, condition, is_observed, state_word};
-use crate::api::Stack;
-use crate::api::status::{READY, STALLED};
+use super::{near, verify};
+use crate::api::status::{READY, STALLED, SecretState};
+use crate::api::{Reason, Stack};
 
 /// List declared secrets and whether each one has a value
 ///
@@ -30,6 +31,8 @@ pub struct ListArgs {
     /// Ask the stores, with your own rights, for metadata only
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,8 +59,12 @@ pub async fn run(cluster: &ClusterArgs, args: &ListArgs, printer: &mut Printer) 
             continue;
         }
         has_component = true;
-        let of_stack = rows::from_status(stack);
-        remark(stack, printer);
+        let of_stack = if args.verify {
+            verified(&cluster, stack, args, printer).await
+        } else {
+            remark(stack, printer);
+            rows::from_status(stack)
+        };
         rows.extend(match component {
             Some((_, Some(component))) => rows::effective(&stack.spec, &component, of_stack),
             Some((_, None)) | None => of_stack,
@@ -95,6 +102,25 @@ async fn stacks(cluster: &Cluster, args: &ListArgs, printer: &mut Printer) -> Re
     Ok(stacks)
 }
 
+/// The rows as the stores have them. A Stack that cannot be compiled keeps those of its status, each in error.
+async fn verified(cluster: &Cluster, stack: &Stack, args: &ListArgs, printer: &mut Printer) -> Vec<Row> {
+    let why = match compile(cluster, stack).await {
+        Ok(compiled) => match &compiled.plan.blocked {
+            None => return verify::rows(&compiled, args.operator.namespace()).await,
+            Some(problem) => (problem.reason, problem.message.clone()),
+        },
+        Err(failure) => (Reason::AccessDenied, failure.message),
+    };
+    printer.warning(&format!("Stack {}: {}: {}", full_name(stack), why.0, why.1));
+    let mut rows = rows::from_status(stack);
+    for row in &mut rows {
+        row.status = SecretState::Error;
+        row.reason = Some(why.0);
+        row.message = Some(why.1.clone());
+    }
+    rows
+}
+
 /// Says on stderr what the rows do not show.
 fn remark(stack: &Stack, printer: &mut Printer) {
     let name = full_name(stack);
@@ -114,8 +140,7 @@ fn remark(stack: &Stack, printer: &mut Printer) {
 
 /// The failure for a component that no Stack has.
 pub fn unknown_component(stacks: &[Stack], given: &str) -> Failure {
-    let known: Vec<String> =
-        stacks.iter().flat_map(|stack| rows::instances(&stack.spec)).collect();
+    let known: Vec<String> = stacks.iter().flat_map(|stack| rows::instances(&stack.spec)).collect();
     let short = known.iter().filter_map(|full_name| full_name.split_once('/').map(|(_, name)| name));
     let of = match stacks {
         [stack] => format!("Stack {}", stack.name_any()),

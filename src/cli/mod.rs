@@ -3,15 +3,22 @@
 //! Everything happens with the user's own rights, in the cluster and in the stores; the operator is never asked to
 //! reveal anything. Only [`printer`] writes to stdout and stderr, and only `get --mask=false` lets a value out.
 
+mod compiled;
 mod context;
 mod describe;
 mod exit;
+mod get;
+mod identities;
 mod list;
 mod near;
 mod printer;
 mod process;
+mod prompt;
+mod quote;
 mod rows;
+mod set;
 mod validate;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -44,6 +51,9 @@ struct Arguments {
 enum Verb {
     List(list::ListArgs),
     Describe(describe::DescribeArgs),
+    Get(get::GetArgs),
+    #[command(visible_alias = "add")]
+    Set(set::SetArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
 }
@@ -62,6 +72,8 @@ pub async fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
     let result = match verb {
         Verb::List(args) => list::run(&cluster, &args, &mut printer).await,
         Verb::Describe(args) => describe::run(&cluster, &args, &mut printer).await,
+        Verb::Get(args) => get::run(&cluster, &args, &mut printer).await,
+        Verb::Set(args) => set::run(&cluster, &args, &mut printer).await,
         Verb::Validate(args) => validate::run(&cluster, &args, &mut printer).await,
         Verb::Version(args) => version::run(&cluster, &args, &mut printer).await,
     };

@@ -9,12 +9,14 @@ use clap::{Args, ValueEnum};
 use kube::ResourceExt;
 
 use self::verdict::{Report, Verdict};
-use super::context::{Cluster, ClusterArgs, StackArgs, atmos_stack, full_name};
+use super::compiled::compile;
+use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, atmos_stack, full_name};
 use super::describe::{place_and_name, why};
 use super::exit::{Exit, Failure};
 use super::list::unknown_component;
 use super::printer::Printer;
 use super::rows::{self, state_word};
+use super::verify;
 use crate::api::{Stack, duration};
 
 /// Check that every required secret has a value
@@ -38,6 +40,8 @@ pub struct ValidateArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    operator: OperatorArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +62,11 @@ pub async fn run(cluster: &ClusterArgs, args: &ValidateArgs, printer: &mut Print
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
     let component = component(&stack, args)?;
-    let report = by_status(&cluster, stack, component.as_deref(), args, printer).await?;
+    let report = if args.verify {
+        by_stores(&cluster, &stack, component.as_deref(), args).await?
+    } else {
+        by_status(&cluster, stack, component.as_deref(), args, printer).await?
+    };
     print(&report, args.output, printer);
     Ok(match report.verdict {
         Verdict::Valid => Exit::Ok,
@@ -70,6 +78,24 @@ pub async fn run(cluster: &ClusterArgs, args: &ValidateArgs, printer: &mut Print
 fn component(stack: &Stack, args: &ValidateArgs) -> Result<Option<String>, Failure> {
     let Some(given) = args.stack.component() else { return Ok(None) };
     rows::find_component(stack, given).map(Some).ok_or_else(|| unknown_component(std::slice::from_ref(stack), given))
+}
+
+async fn by_stores(
+    cluster: &Cluster,
+    stack: &Stack,
+    component: Option<&str>,
+    args: &ValidateArgs,
+) -> Result<Report, Failure> {
+    let compiled = compile(cluster, stack).await?;
+    let mut rows = verify::rows(&compiled, args.operator.namespace()).await;
+    if let Some(component) = component {
+        rows = rows::effective(&stack.spec, component, rows);
+    }
+    let targets = compiled.plan.targets.iter().filter_map(|target| {
+        let concerns = component.is_none_or(|component| target.component == component);
+        target.problem.as_ref().filter(|_| concerns).map(|problem| (target.name.as_str(), problem))
+    });
+    Ok(verdict::of_stores(stack, rows, compiled.plan.blocked.as_ref(), targets))
 }
 
 async fn by_status(

@@ -13,7 +13,9 @@ const CHARACTERS_SHOWN: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no `sops` metadata: the file is plaintext, empty, or was cut off before its end.
-    #[error("the file is not encrypted: it has no `sops` metadata; encrypt it with `sops encrypt`, or restore its end if it was cut off")]
+    #[error(
+        "the file is not encrypted: it has no `sops` metadata; encrypt it with `sops encrypt`, or restore its end if it was cut off"
+    )]
     NotEncrypted,
     /// The bytes are not a document of the format.
     #[error("cannot read the file as {format}, line {line}: {problem}")]
@@ -125,10 +127,14 @@ pub enum Error {
     },
     /// The values decrypt one by one, but together they are not what was sealed: something was removed, added, reordered,
     /// or changed where it is not encrypted.
-    #[error("the file's MAC does not match its values: a value was added, removed, reordered or changed without `sops`; restore the file, or check its values and save it again with `sops edit --ignore-mac`")]
+    #[error(
+        "the file's MAC does not match its values: a value was added, removed, reordered or changed without `sops`; restore the file, or check its values and save it again with `sops edit --ignore-mac`"
+    )]
     MacMismatch,
     /// The file has no MAC, so nothing says that its values belong together.
-    #[error("the file has no MAC (`sops.mac`), so its integrity cannot be checked; save it again with `sops edit --ignore-mac`")]
+    #[error(
+        "the file has no MAC (`sops.mac`), so its integrity cannot be checked; save it again with `sops edit --ignore-mac`"
+    )]
     MacMissing,
 }
 

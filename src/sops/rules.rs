@@ -38,9 +38,15 @@ impl Rule {
             });
         }
         let regex = |text: &str| {
-            RegexBuilder::new(text).size_limit(COMPILED_BYTES).dfa_size_limit(COMPILED_BYTES).nest_limit(50).build().map_err(
-                |_| Error::BadMetadata { field: name.to_owned(), problem: "is not a regular expression, or too large a one" },
-            )
+            RegexBuilder::new(text)
+                .size_limit(COMPILED_BYTES)
+                .dfa_size_limit(COMPILED_BYTES)
+                .nest_limit(50)
+                .build()
+                .map_err(|_| Error::BadMetadata {
+                    field: name.to_owned(),
+                    problem: "is not a regular expression, or too large a one",
+                })
         };
         match name {
             "unencrypted_suffix" => Ok(Rule::UnencryptedSuffix(text)),
@@ -115,9 +121,10 @@ impl<'a> Position<'a> {
                 siblings.marked |= regex.is_match(text);
                 encrypted
             }
-            Rule::UnencryptedSuffix(_) | Rule::EncryptedSuffix(_) | Rule::UnencryptedRegex(_) | Rule::EncryptedRegex(_) => {
-                self.is_encrypted()
-            }
+            Rule::UnencryptedSuffix(_)
+            | Rule::EncryptedSuffix(_)
+            | Rule::UnencryptedRegex(_)
+            | Rule::EncryptedRegex(_) => self.is_encrypted(),
         }
     }
 }

@@ -66,7 +66,8 @@ fn based_integer(text: &str) -> Option<String> {
     }
     let magnitude = u64::from_str_radix(digits, base).ok()?;
     if negative {
-        return (magnitude <= i64::MIN.unsigned_abs()).then(|| if magnitude == 0 { "0".to_owned() } else { format!("-{magnitude}") });
+        return (magnitude <= i64::MIN.unsigned_abs())
+            .then(|| if magnitude == 0 { "0".to_owned() } else { format!("-{magnitude}") });
     }
     (!signed || i64::try_from(magnitude).is_ok()).then(|| magnitude.to_string())
 }

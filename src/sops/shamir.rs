@@ -52,11 +52,12 @@ fn multiply(a: u8, b: u8) -> u8 {
 
 /// The inverse: the 254th power, since the 255th of everything but 0 is 1.
 fn invert(a: u8) -> u8 {
-    (0..7).fold((1, a), |(power, base), _| {
-        let square = multiply(base, base);
-        (multiply(power, square), square)
-    })
-    .0
+    (0..7)
+        .fold((1, a), |(power, base), _| {
+            let square = multiply(base, base);
+            (multiply(power, square), square)
+        })
+        .0
 }
 
 #[cfg(test)]

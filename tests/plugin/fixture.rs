@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use atmos_secrets::api::{Stack, crds};
 use e2e::ControlPlane;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -54,6 +54,8 @@ pub struct Fixture {
     home: tempfile::TempDir,
     kubeconfig: PathBuf,
     environment: Vec<(OsString, OsString)>,
+    /// Whether a terminal may be given colors.
+    pub colors: bool,
 }
 
 impl Fixture {
@@ -67,6 +69,7 @@ impl Fixture {
             home: tempfile::tempdir().expect("a folder"),
             kubeconfig: control_plane.admin_kubeconfig(),
             environment: Vec::new(),
+            colors: false,
         }
     }
 
@@ -102,12 +105,19 @@ impl Fixture {
 
     /// Makes a Stack.
     pub async fn stack(&self, name: &str, spec: Value) {
-        // Not by kubectl, whose YAML refuses the control characters that a hostile client could send.
-        let stack = json!({
+        // Not by apply: its YAML refuses the control characters that a hostile client can send as JSON.
+        let stack: Stack = serde_json::from_value(json!({
             "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Stack", "metadata": {"name": name}, "spec": spec,
-        });
-        let params = PatchParams::apply("tests").force();
-        self.stacks().patch(name, &params, &Patch::Apply(stack)).await.expect("the Stack is accepted");
+        }))
+        .expect("a Stack");
+        match self.stacks().create(&PostParams::default(), &stack).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let patch = Patch::Merge(json!({"spec": spec}));
+                self.stacks().patch(name, &PatchParams::default(), &patch).await.map(drop)
+            }
+            made => made.map(drop),
+        }
+        .expect("the Stack is accepted");
     }
 
     pub fn stacks(&self) -> Api<Stack> {
@@ -210,4 +220,35 @@ impl Outcome {
 /// A Ready condition.
 pub fn ready(status: &str, reason: &str, message: &str) -> Value {
     json!({"type": "Ready", "status": status, "reason": reason, "message": message})
+}
+
+/// What a run on a terminal left.
+#[derive(Debug, serde::Deserialize)]
+pub struct Session {
+    /// The exit code; negative for the signal that ended it.
+    pub code: i32,
+    /// All that the terminal showed.
+    pub output: String,
+    /// Whether the terminal's settings are those from before.
+    pub restored: bool,
+}
+
+impl Fixture {
+    /// Runs the plugin in the namespace on a terminal of its own; the steps are those of `terminal.py`.
+    pub async fn on_terminal(&self, arguments: &[&str], steps: Value) -> Session {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugin/terminal.py");
+        let steps = steps.to_string();
+        let arguments: Vec<&str> = [script, &steps, PLUGIN]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .chain(["-n", &self.namespace])
+            .collect();
+        let mut command = self.command("python3", &arguments);
+        if !self.colors {
+            command.env("NO_COLOR", "1");
+        }
+        let outcome = run(command, b"").await;
+        assert_eq!(outcome.code, 0, "the script went as expected: {}", outcome.stderr);
+        serde_json::from_slice(&outcome.stdout).expect("the script's report")
+    }
 }

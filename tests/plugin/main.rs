@@ -12,7 +12,10 @@
 
 mod describe;
 mod fixture;
+mod get;
 mod list;
+mod set;
+mod store;
 mod usage;
 mod validate;
 mod version;

@@ -53,3 +53,14 @@ async fn kubectl_finds_the_plugin_under_its_name() {
     command.env("PATH", path);
     run(command, b"").await.is(0, "API_KEY\nCA\nPASSWORD\nUSER\n", "");
 }
+
+#[tokio::test]
+async fn colors_are_for_terminals() {
+    let mut fixture = Fixture::new("usage").await;
+    fixture.colors = true;
+    let colored = fixture.on_terminal(&["validate"], serde_json::json!([])).await;
+    assert!(colored.output.starts_with("\u{1b}[1;31merror:\u{1b}[0m "), "{colored:?}");
+    fixture.colors = false;
+    let plain = fixture.on_terminal(&["validate"], serde_json::json!([])).await;
+    assert!(plain.output.starts_with("error: "), "{plain:?}");
+}

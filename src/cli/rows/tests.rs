@@ -89,9 +89,13 @@ fn descriptions_come_from_the_layer_that_declares() {
 
 #[test]
 fn a_component_is_named_with_or_without_its_type() {
-    for (given, found) in
-        [("db", Some("terraform/db")), ("terraform/db", Some("terraform/db")), ("helmfile/db", None), ("d", None), ("base", None)]
-    {
+    for (given, found) in [
+        ("db", Some("terraform/db")),
+        ("terraform/db", Some("terraform/db")),
+        ("helmfile/db", None),
+        ("d", None),
+        ("base", None),
+    ] {
         assert_eq!(find_component(&stack(), given).as_deref(), found, "{given}");
     }
 }

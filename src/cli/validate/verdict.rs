@@ -7,6 +7,7 @@ use super::super::rows::{self, Row, condition};
 use super::title;
 use crate::api::status::{READY, STALLED, SecretState};
 use crate::api::{Reason, Stack};
+use crate::model::Problem;
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -174,6 +175,29 @@ pub fn of_status(stack: &Stack, component: Option<&str>) -> Report {
         } else if report.offending.is_empty() {
             report.notes.push(text);
         }
+    }
+    report
+}
+
+/// The verdict that the stores themselves give. `blocked` is why nobody knows what is declared; `targets` are those that
+/// cannot be written whatever is read.
+#[must_use]
+pub fn of_stores<'a>(
+    stack: &Stack,
+    rows: Vec<Row>,
+    blocked: Option<&Problem>,
+    targets: impl Iterator<Item = (&'a str, &'a Problem)>,
+) -> Report {
+    let mut report = Report::new(stack);
+    report.judge(rows);
+    let problems = blocked
+        .map(|problem| (problem, problem.message.clone()))
+        .into_iter()
+        .chain(targets.map(|(name, problem)| (problem, format!("target {name}: {}", problem.message))));
+    for (problem, message) in problems {
+        let is_definite = problem.stalled || is_spec_error(problem.reason);
+        report.worsen(if is_definite { Verdict::Invalid } else { Verdict::Undetermined });
+        report.stack_problems.push(StackProblem { reason: problem.reason.to_string(), message });
     }
     report
 }

@@ -31,15 +31,8 @@ pub enum MasterKeyKind {
 
 impl MasterKeyKind {
     /// Every kind, in the order in which they are tried: what opens without a call comes first.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Age,
-        Self::AwsKms,
-        Self::GcpKms,
-        Self::AzureKeyVault,
-        Self::VaultTransit,
-        Self::HuaweiKms,
-        Self::Pgp,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Age, Self::AwsKms, Self::GcpKms, Self::AzureKeyVault, Self::VaultTransit, Self::HuaweiKms, Self::Pgp];
 
     /// The metadata field that lists master keys of this kind.
     pub(super) fn field(self) -> &'static str {

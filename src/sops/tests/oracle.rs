@@ -25,10 +25,7 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn generate() -> Self {
         let identity = age::x25519::Identity::generate();
-        Self {
-            recipient: identity.to_public().to_string(),
-            secret: identity.to_string().expose_secret().to_owned(),
-        }
+        Self { recipient: identity.to_public().to_string(), secret: identity.to_string().expose_secret().to_owned() }
     }
 
     pub(super) fn keys(&self) -> AgeKeys {
