@@ -15,6 +15,7 @@ mod fixture;
 mod get;
 mod list;
 mod set;
+mod sops;
 mod store;
 mod usage;
 mod validate;
