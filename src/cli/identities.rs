@@ -93,7 +93,7 @@ mod tests {
         let (default_name, other_name) = (default.display().to_string(), other.display().to_string());
 
         let config = ("XDG_CONFIG_HOME", folder.path());
-        assert_eq!(names(&[config]), [default_name]);
+        assert_eq!(names(std::slice::from_ref(&config)), [default_name]);
         assert_eq!(names(&[config, ("SOPS_AGE_KEY_FILE", &other)]), [other_name.clone()]);
         assert_eq!(
             names(&[config, ("SOPS_AGE_KEY_FILE", &other), ("SOPS_AGE_KEY", Path::new("AGE-SECRET-KEY-1…"))]),

@@ -22,8 +22,8 @@ use crate::api::{Reason, Stack};
 pub struct ListArgs {
     #[command(flatten)]
     stack: StackArgs,
-    /// The Stacks of all namespaces
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    /// The Stacks of all namespaces; goes before -n
+    #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// How to print; `name` prints each NAME once
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

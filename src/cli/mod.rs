@@ -23,7 +23,7 @@ mod version;
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
@@ -61,9 +61,10 @@ enum Verb {
 /// Runs the plugin with the words of its command line, the program's own name first.
 pub async fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
     process::forbid_core_dumps();
-    let arguments = match Arguments::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(error),
+        Err(error) => return refuse(&error, &words),
     };
     // The first call in the process decides; a second one says so and changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -84,16 +85,33 @@ pub async fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
     printer.finish(exit)
 }
 
-/// Prints help, the version, or what is wrong with the command line, without repeating a word that may be a value.
-fn refuse(mut error: clap::Error) -> Exit {
-    let is_wrong = error.use_stderr();
-    if matches!(error.kind(), ErrorKind::TooManyValues | ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
-        let names_an_option = error.get(ContextKind::ValidValue).is_some();
-        if !names_an_option {
-            error.remove(ContextKind::InvalidValue);
-        }
+/// Prints help, the version, or what is wrong with the command line.
+fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
+    if !error.use_stderr() {
+        // A closed pipe is no matter.
+        let _ = error.print();
+        return Exit::Ok;
     }
-    // clap prints to stderr if it is an error, else to stdout; a closed pipe is no matter.
-    let _ = error.print();
-    if is_wrong { Exit::Usage } else { Exit::Ok }
+    // Words of `set` that it does not know may be a value: they are not repeated.
+    let is_set = words.iter().any(|word| word == "set" || word == "add");
+    let repeats_a_word = matches!(
+        error.kind(),
+        ErrorKind::UnknownArgument
+            | ErrorKind::InvalidValue
+            | ErrorKind::ValueValidation
+            | ErrorKind::TooManyValues
+            | ErrorKind::TooFewValues
+            | ErrorKind::WrongNumberOfValues
+    );
+    if is_set && repeats_a_word {
+        let failure =
+            Failure::usage("`set` does not know a word of this command line, which is not repeated: it may be a value");
+        Printer::of_process().failure(&match error.get(ContextKind::SuggestedArg) {
+            Some(ContextValue::String(flag)) => failure.hint(format!("did you mean {flag}?")),
+            Some(_) | None => failure.hint(format!("values are typed at the prompt; see `{COMMAND} set --help`")),
+        });
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
 }

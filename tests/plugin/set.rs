@@ -66,6 +66,7 @@ async fn a_value_on_the_command_line_is_refused_and_not_repeated() {
     let flag = format!("--value={CANARY}");
     let stdin = format!("--stdin={CANARY}");
     let trailing = format!("-{CANARY}");
+    let long = format!("--{CANARY}");
     for arguments in [
         &["set", &inline][..],
         &["set", "PASSWORD", CANARY],
@@ -75,6 +76,8 @@ async fn a_value_on_the_command_line_is_refused_and_not_repeated() {
         &["set", "PASSWORD", &stdin],
         &["set", "PASSWORD", "--", CANARY],
         &["set", "PASSWORD", &trailing],
+        &["set", "PASSWORD", &long],
+        &["add", &long],
         &["set", "PASSWORD", "--force", CANARY],
     ] {
         let refused = fixture.run(arguments).await;
@@ -87,6 +90,8 @@ async fn a_value_on_the_command_line_is_refused_and_not_repeated() {
         "{refused:?}"
     );
     assert_eq!(stored(&fixture, DB_OBJECT, "PASSWORD").await, None);
+    let mistyped = fixture.run(&["set", "PASSWORD", "--stdn"]).await;
+    assert!(mistyped.stderr.ends_with("hint: did you mean --stdin?\n"), "{mistyped:?}");
 }
 
 #[tokio::test]
