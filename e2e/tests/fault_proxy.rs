@@ -11,6 +11,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{from_value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -252,4 +254,25 @@ async fn a_plain_server_is_served_plainly() {
     assert_eq!(response.into_body().collect_bytes().await.unwrap(), body);
     assert_eq!(inner.counts(), Counts { answered: 1, ..Counts::default() });
     assert_eq!(outer.counts(), Counts { passed: 1, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_reset_and_not_closed() {
+    let server = FaultProxy::to_http("http://127.0.0.1:9").await.unwrap();
+    server.inject(Fault::answer(200), Matching::any());
+    let proxy = FaultProxy::to_http(&server.url()).await.unwrap();
+    let address = proxy.url().strip_prefix("http://").unwrap().to_owned();
+    for (fault, least) in [(Fault::DropAnswer, 0), (Fault::Cut { after_bytes: 10 }, 10)] {
+        proxy.inject(fault.clone(), Matching::any().times(1));
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: proxy\r\n\r\n").await.unwrap();
+        let mut received = Vec::new();
+        let error = stream.read_to_end(&mut received).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{fault:?}");
+        let text = String::from_utf8(received).unwrap();
+        let body = text.split_once("\r\n\r\n").map_or("", |(_head, body)| body);
+        assert_eq!(body.len(), least, "{fault:?}: {text}");
+    }
+    proxy.refuse().await;
+    assert_eq!(TcpStream::connect(&address).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }

@@ -29,7 +29,7 @@ pub struct CatalogSpec {
     pub imports: Vec<CatalogImport>,
     /// Aliases for ClusterStores, valid for the declarations of this Catalog only.
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(alias, alias.matches('^[A-Za-z0-9/_.-]{1,253}$'))").message("aliases of stores are 1 to 253 letters, digits, '/', '_', '.' or '-'"))]
+    #[x_kube(validation = super::rules::aliases_of_stores())]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: BTreeMap<String, ClusterStoreAlias>,
     /// Declarations of the stack level.
@@ -37,7 +37,7 @@ pub struct CatalogSpec {
     pub secrets: Option<StackSecrets>,
     /// Bases by component type and name.
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(type, type.matches('^[A-Za-z0-9][-A-Za-z0-9_]{0,62}$'))").message("component types are 1 to 63 letters, digits, '-' or '_'"))]
+    #[x_kube(validation = super::rules::types_of_components())]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub components: BTreeMap<String, BasesOfType>,
 }
@@ -63,7 +63,7 @@ pub struct ClusterStoreAlias {
 /// The bases of one type by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("maxProperties" = 128))]
+#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components(), super::rules::no_entry_is_null("bases")]), transform = super::schema::let_rules_see_null)]
 pub struct BasesOfType(pub BTreeMap<String, Base>);
 
 /// A base that components inherit.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where in the stack hierarchy a secret's value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// One value per component and stack.
@@ -64,7 +65,8 @@ pub struct Declaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The exact key in the backend, outside the usual layout. Not together with `reference`.
-    #[schemars(length(min = 1, max = 2048))]
+    // The longest key that a kind of store accepts is a parameter's name, 1,011 characters.
+    #[schemars(length(min = 1, max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_key: Option<String>,
     /// The key in a target Secret. Default: NAME.
@@ -72,7 +74,8 @@ pub struct Declaration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The version to read. Default: the current one. Refused by stores that keep no versions.
-    #[schemars(length(min = 1, max = 512))]
+    // The longest version that a kind of store knows is a staging label of Secrets Manager, 256 characters.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// One leaf of a JSON or YAML value, such as `.credentials["user.name"][0]`. Strings stay strings, numbers keep their
@@ -97,10 +100,11 @@ pub type Vars = BTreeMap<String, Declaration>;
 #[serde(rename_all = "camelCase")]
 pub struct StackSecrets {
     /// Declarations by NAME; their implied scope is `stack`.
-    #[schemars(extend("maxProperties" = 256))]
+    #[schemars(extend("maxProperties" = 256), transform = super::schema::let_rules_see_null)]
     #[x_kube(
-        validation = Rule::new("self.all(name, name.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("names of secrets are 1 to 253 letters, digits, '-', '_' or '.'"),
-        validation = Rule::new("self.all(name, !has(self[name].scope) || self[name].scope != 'instance')").message("scope must be stack or global here: declarations at the stack level are shared by its components")
+        validation = super::rules::names_of_secrets(),
+        validation = super::rules::no_entry_is_null("declarations"),
+        validation = Rule::new("self.all(name, self[name] == null || !has(self[name].scope) || self[name].scope != 'instance')").message("scope must be stack or global here: declarations at the stack level are shared by its components")
     )]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
@@ -111,10 +115,11 @@ pub struct StackSecrets {
 #[serde(rename_all = "camelCase")]
 pub struct ComponentSecrets {
     /// Declarations by NAME; their implied scope is `instance`.
-    #[schemars(extend("maxProperties" = 256))]
+    #[schemars(extend("maxProperties" = 256), transform = super::schema::let_rules_see_null)]
     #[x_kube(
-        validation = Rule::new("self.all(name, name.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("names of secrets are 1 to 253 letters, digits, '-', '_' or '.'"),
-        validation = Rule::new("self.all(name, !has(self[name].scope) || self[name].scope != 'stack')").message("scope must be instance or global here: declare the name at the stack level to share it")
+        validation = super::rules::names_of_secrets(),
+        validation = super::rules::no_entry_is_null("declarations"),
+        validation = Rule::new("self.all(name, self[name] == null || !has(self[name].scope) || self[name].scope != 'stack')").message("scope must be instance or global here: declare the name at the stack level to share it")
     )]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,

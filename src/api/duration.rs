@@ -7,7 +7,8 @@ pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Parses a sequence of whole numbers with the units `h`, `m`, `s`, such as `1h30m`. `None` for anything else.
 ///
-/// The schema's pattern accepts the same texts, so `None` can only come from an object stored before the schema.
+/// The schema accepts fewer texts (hours, minutes, seconds in this order), so `None` can only come from an object that was
+/// stored without it.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;

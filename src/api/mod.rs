@@ -11,6 +11,7 @@ pub mod declaration;
 pub mod duration;
 pub mod marks;
 pub mod reason;
+mod rules;
 mod schema;
 pub mod stack;
 pub mod status;

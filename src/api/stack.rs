@@ -22,7 +22,7 @@ use super::status::StackStatus;
     status = "StackStatus",
     derive = "PartialEq",
     doc = "A Stack declares by name the secrets of one Atmos stack and the Secrets to write them into. Names live here and in git, values never do.",
-    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead"),
+    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead").field_path(".spec.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "True when every target equals what the stores hold and every required secret has a value"),
     printcolumn(name = "Initialized", type_ = "string", json_path = ".status.initialized", description = "How many declared secrets have a value"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "One word that says why"),
@@ -40,8 +40,8 @@ pub struct StackSpec {
     pub name: Option<String>,
     /// How often values are read again where the store cannot be watched: `10s` to `720h`, or `0s` for never on its own.
     /// Default: `1h`.
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
-    #[x_kube(validation = Rule::new("self == '0s' || (duration(self) >= duration('10s') && duration(self) <= duration('720h'))").message("refreshInterval must be 0s, or between 10s and 720h"))]
+    #[schemars(length(min = 2, max = 32), regex(pattern = super::rules::DURATION))]
+    #[x_kube(validation = super::rules::duration_between("self == '0s' || ", "10s", "720h", "refreshInterval must be 0s, or between 10s and 720h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<String>,
     /// `true` stops all reading and writing; what was written stays. Default: `false`.
@@ -57,7 +57,7 @@ pub struct StackSpec {
     /// Aliases for stores. A name in a declaration that is no alias means the Store of that name in this namespace;
     /// a ClusterStore is reached only through an alias.
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(alias, alias.matches('^[A-Za-z0-9/_.-]{1,253}$'))").message("aliases of stores are 1 to 253 letters, digits, '/', '_', '.' or '-'"))]
+    #[x_kube(validation = super::rules::aliases_of_stores())]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: BTreeMap<String, StoreAlias>,
     /// Declarations merged in order before what stands here; later ones win.
@@ -71,13 +71,17 @@ pub struct StackSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_defaults: Option<TargetDefaults>,
     /// Secrets with the stack-level declarations; the map key is the Secret's name. Default: none.
-    #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$'))").message("the keys of targets are Secret names: at most 253 lower-case letters, digits, '-' or '.'"))]
+    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
+    #[x_kube(
+        validation = super::rules::names_of_targets(),
+        validation = super::rules::no_entry_is_null("targets")
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
-    /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name.
+    /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name. A name is unique across
+    /// types.
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(type, type.matches('^[A-Za-z0-9][-A-Za-z0-9_]{0,62}$'))").message("component types are 1 to 63 letters, digits, '-' or '_'"))]
+    #[x_kube(validation = super::rules::types_of_components())]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub components: BTreeMap<String, ComponentsOfType>,
 }
@@ -85,11 +89,12 @@ pub struct StackSpec {
 /// The components of one type by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("maxProperties" = 128))]
+#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components(), super::rules::no_entry_is_null("components")]), transform = super::schema::let_rules_see_null)]
 pub struct ComponentsOfType(pub BTreeMap<String, Component>);
 
 /// What happens to a target that somebody edited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum DriftPolicy {
     /// Write it again.
     #[default]
@@ -140,8 +145,11 @@ pub struct Component {
     pub secrets: Option<ComponentSecrets>,
     /// The Secrets to write; the map key is the Secret's name. Absent: one named `<metadata.name>-<component>` with the
     /// whole effective set. `{}`: none, the secrets are only tracked.
-    #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$'))").message("the keys of targets are Secret names: at most 253 lower-case letters, digits, '-' or '.'"))]
+    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
+    #[x_kube(
+        validation = super::rules::names_of_targets(),
+        validation = super::rules::no_entry_is_null("targets")
+    )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
 }
@@ -168,6 +176,7 @@ pub struct ComponentMetadata {
 
 /// Whether a component is written or only a base.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentKind {
     /// A base only.
@@ -179,6 +188,7 @@ pub enum ComponentKind {
 
 /// Which declarations a target holds when it lists no `keys`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum Inherit {
     /// The whole effective set, as Atmos gives it to the component.
     #[default]
@@ -189,6 +199,7 @@ pub enum Inherit {
 
 /// What happens to a target when its Stack is deleted or names it no longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum DeletionPolicy {
     /// It stays.
     #[default]
@@ -199,6 +210,7 @@ pub enum DeletionPolicy {
 
 /// What happens to the key of an optional secret whose value is gone from its store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum MissingPolicy {
     /// It keeps its last good bytes.
     #[default]
@@ -209,6 +221,7 @@ pub enum MissingPolicy {
 
 /// What happens to a target while one of its keys cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum SyncPolicy {
     /// The target stays as it is.
     #[default]
@@ -219,6 +232,7 @@ pub enum SyncPolicy {
 
 /// The types of Secret that the operator writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum SecretType {
     /// Any keys.
     #[default]
@@ -256,25 +270,31 @@ impl SecretType {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.inherit) && has(self.keys))").message("set either inherit or keys, not both"))]
 pub struct Target {
-    /// `All` (default): the whole effective set. `Own`: only what the component or its bases declare.
+    /// `All` (default): the whole effective set. `Own`: only what the component or its bases declare. Not together with
+    /// `keys`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherit: Option<Inherit>,
-    /// Exactly these: key in the Secret to NAME of a declaration. Default: every NAME of the set under its `key`.
+    /// Exactly these: key in the Secret to NAME of a declaration. Default: every NAME of the set under its `key`. Not
+    /// together with `inherit`.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$'))").message("keys of a Secret are 1 to 253 letters, digits, '-', '_' or '.'"))]
+    #[x_kube(validation = super::rules::keys_of_a_secret())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<BTreeMap<String, SecretName>>,
-    /// The Secret's type. Default: `Opaque`. It cannot change once the Secret exists.
+    /// The Secret's type, with the keys that Kubernetes asks for: `kubernetes.io/tls` (`tls.crt`, `tls.key`),
+    /// `kubernetes.io/dockerconfigjson` (`.dockerconfigjson`), `kubernetes.io/basic-auth` (`username` or `password`),
+    /// `kubernetes.io/ssh-auth` (`ssh-privatekey`). Default: `Opaque`, any keys. It cannot change once the Secret exists.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub secret_type: Option<SecretType>,
     /// Labels for the Secret, added to those of `targetDefaults`.
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("labels of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[x_kube(validation = super::rules::own_domains("labels"),
+        validation = super::rules::qualified_names("labels"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations for the Secret, added to those of `targetDefaults`.
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("annotations of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[x_kube(validation = super::rules::own_domains("annotations"),
+        validation = super::rules::qualified_names("annotations"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, AnnotationValue>,
     /// `Retain` (default) leaves the Secret when the Stack goes or names it no longer; `Delete` removes it.
@@ -313,21 +333,24 @@ pub struct AnnotationValue(#[schemars(length(max = 4096))] pub String);
 pub struct TargetDefaults {
     /// Labels for every target.
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("labels of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[x_kube(validation = super::rules::own_domains("labels"),
+        validation = super::rules::qualified_names("labels"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations for every target.
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.matches('^(secrets[.]atmos[.]tools|([^/]*[.])?kubernetes[.]io|([^/]*[.])?k8s[.]io)/') || (key.startsWith('app.kubernetes.io/') && key != 'app.kubernetes.io/managed-by'))").message("annotations of kubernetes.io, k8s.io and secrets.atmos.tools are not yours to set (app.kubernetes.io is, but for managed-by)"))]
+    #[x_kube(validation = super::rules::own_domains("annotations"),
+        validation = super::rules::qualified_names("annotations"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, AnnotationValue>,
-    /// Default: `Retain`.
+    /// `Retain` (default) leaves a Secret when the Stack goes or names it no longer; `Delete` removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Default: `Keep`.
+    /// `Keep` (default) keeps the last good bytes of an optional secret whose value is gone; `Remove` drops its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_policy: Option<MissingPolicy>,
-    /// Default: `AllOrNothing`.
+    /// `AllOrNothing` (default): a Secret stays as it is while one of its keys cannot be read. `PerKey`: what could be
+    /// read is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_policy: Option<SyncPolicy>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::declaration::Scope;
 use super::reason::Reason;
@@ -47,6 +47,7 @@ pub struct StackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftover: Vec<String>,
     /// `Ready` always; `Stalled` and `Suspended` only while true.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// One entry per target.
@@ -74,6 +75,13 @@ pub struct Summary {
     pub unknown: u32,
 }
 
+/// Takes a word of another version for none. The schema has no list of the words either: an operator that is newer than
+/// the installed definitions must be able to write its status, and an older one to read it.
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    Ok(word.and_then(|word| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word)))
+}
+
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -90,7 +98,8 @@ pub struct TargetStatus {
     /// Whether the Secret equals what the stores held at the last read.
     pub ready: bool,
     /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_reason")]
     pub reason: Option<Reason>,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +114,7 @@ pub struct TargetStatus {
 
 /// Whether a declared secret has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum SecretState {
     /// It has.
     Initialized,
@@ -141,7 +151,8 @@ pub struct SecretStatus {
     /// Whether it has a value.
     pub state: SecretState,
     /// Why not; absent when initialized.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_reason")]
     pub reason: Option<Reason>,
     /// What was looked for and where; absent when initialized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +205,7 @@ pub struct StoreStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
     /// `Ready`.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

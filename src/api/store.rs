@@ -88,8 +88,9 @@ pub struct StoreSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.awsSecretsManager), has(self.awsSsm), has(self.vault), has(self.azureKeyVault), has(self.gcpSecretManager), has(self.sops)].filter(set, set).size() == 1").message("set exactly one of awsSecretsManager, awsSsm, vault, azureKeyVault, gcpSecretManager, sops"),
-    validation = Rule::new("(has(self.shared) && self.shared) || (has(self.prefix) && self.prefix.split('/').exists(segment, segment == '{namespace}'))").message("prefix must contain {namespace} as one whole segment, or set shared: true to let all allowed namespaces see the same values"),
-    validation = Rule::new("!(has(self.azureKeyVault) || has(self.gcpSecretManager)) || !has(self.prefix) || !self.prefix.contains('{namespace}')").message("{namespace} is refused for azureKeyVault and gcpSecretManager: their keys cannot keep segments apart; set shared: true, or use one Store per namespace")
+    validation = Rule::new("(has(self.shared) && self.shared) || (has(self.prefix) && self.prefix.split('/').exists(segment, segment == '{namespace}'))").message("prefix must contain {namespace} as one whole segment, or set shared: true to let all allowed namespaces see the same values").field_path(".prefix"),
+    validation = Rule::new("!has(self.prefix) || self.prefix.split('/').all(segment, segment == '{namespace}' || !segment.contains('{namespace}'))").message("{namespace} must be one whole segment of prefix, between '/'").field_path(".prefix"),
+    validation = Rule::new("!(has(self.azureKeyVault) || has(self.gcpSecretManager)) || !has(self.prefix) || !self.prefix.contains('{namespace}')").message("{namespace} is refused for azureKeyVault and gcpSecretManager: their keys cannot keep segments apart; set shared: true, or use one Store per namespace").field_path(".prefix")
 )]
 pub struct ClusterStoreSpec {
     /// The namespaces whose Stacks may use this store. Empty admits nobody.
@@ -107,7 +108,10 @@ pub struct ClusterStoreSpec {
 #[serde(rename_all = "camelCase")]
 pub struct AllowedNamespaces {
     /// Names of namespaces.
-    #[schemars(length(max = 1024), inner(length(min = 1, max = 63)))]
+    #[schemars(
+        length(max = 1024),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Labels that a namespace must carry, all of them. An empty selector admits nobody.
@@ -143,13 +147,13 @@ pub struct Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// Limit for one call to the store: `1s` to `5m`. Default: `10s`.
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message("timeout must be between 1s and 5m"))]
+    #[schemars(length(min = 2, max = 32), regex(pattern = super::rules::DURATION))]
+    #[x_kube(validation = super::rules::duration_between("", "1s", "5m", "timeout must be between 1s and 5m"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// The shortest interval at which this store is read, whatever the Stacks ask for. Default: `1m`.
-    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+[hms])+$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('720h')").message("minRefreshInterval must be between 10s and 720h"))]
+    #[schemars(length(min = 2, max = 32), regex(pattern = super::rules::DURATION))]
+    #[x_kube(validation = super::rules::duration_between("", "10s", "720h", "minRefreshInterval must be between 10s and 720h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_refresh_interval: Option<String>,
     /// How fast the store may be asked. Default: per kind, below the vendor's quota.
@@ -177,6 +181,7 @@ pub struct Connection {
 
 /// How values are stored as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// As the Atmos CLI stores them.
@@ -238,7 +243,8 @@ pub struct AwsSsm {
     #[schemars(length(max = 2048))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    /// The tier of parameters that are created. Default: the account's.
+    /// The tier of parameters that are created: `Standard` (values up to 4 KiB), `Advanced` (up to 8 KiB) or
+    /// `Intelligent-Tiering` (AWS chooses). Default: the account's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<SsmTier>,
     /// Tags for parameters that are created.
@@ -255,6 +261,7 @@ pub struct AwsSsm {
 
 /// The tier of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
 pub enum SsmTier {
     /// Values up to 4 KiB.
     Standard,

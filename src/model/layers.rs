@@ -10,6 +10,7 @@ use crate::api::declaration::Vars;
 use crate::api::stack::{ComponentMetadata, StoreAlias};
 use crate::api::{CatalogSpec, Reason, StackSpec};
 use crate::model::merge::{Patches, Position, lay_over, stamp};
+use crate::model::plan::{MAX_SECRETS, too_many_secrets};
 use crate::model::{Input, Lookup, Problem, StoreRef, World};
 
 /// How deep imports may nest, and bases inherit. Far beyond what people can follow, far below what a thread's stack
@@ -17,7 +18,7 @@ use crate::model::{Input, Lookup, Problem, StoreRef, World};
 const MAX_DEPTH: usize = 32;
 
 /// How many objects one Stack may be made of, so that a few objects that import each other twice cannot multiply.
-const MAX_OBJECTS: usize = 512;
+const MAX_OBJECTS: usize = 128;
 
 /// A component as far as inheritance looks at it.
 #[derive(Clone, Copy)]
@@ -99,6 +100,14 @@ impl<'a> Layers<'a> {
         self.blocked.get_or_insert(problem);
     }
 
+    /// Forgets a set that is larger than a Stack may be: bases and imports could multiply it without bounds.
+    fn bound(&mut self, patches: &mut Patches) {
+        if patches.len() > MAX_SECRETS {
+            patches.clear();
+            self.block(too_many_secrets().stalled_if(self.layers.is_empty()));
+        }
+    }
+
     fn add(&mut self, spec: Spec<'a>, context: &'a StackSpec, origin: &str, chain: &mut Vec<Input>) -> usize {
         let imports: Vec<Input> = match spec {
             Spec::Stack(spec) => spec
@@ -149,6 +158,7 @@ impl<'a> Layers<'a> {
         if let Some(vars) = vars {
             lay_over(&mut stack_level, &stamp(vars, Position::StackLevel, origin, &resolve));
         }
+        self.bound(&mut stack_level);
         self.layers.push(Layer { spec, context, stack_level, components, imported });
         self.layers.len() - 1
     }
@@ -259,6 +269,7 @@ impl<'a> Layers<'a> {
             let resolve = |store: &str| resolve_store(store, spec, context);
             lay_over(&mut inherited.patches, &stamp(vars, Position::Component, &origin, &resolve));
         }
+        self.bound(&mut inherited.patches);
         chain.pop();
         // What stands at the start of a chain is stamped as the component itself; as a base it is resolved anew.
         if !chain.is_empty() {

@@ -5,13 +5,14 @@
 //! one; it is associative, so the result of an imported object can be computed once and used many times.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::declaration::Vars;
 use crate::api::{Declaration, Reason, Scope};
 use crate::model::{Problem, StoreRef};
 
-/// Patches by NAME.
-pub(crate) type Patches = BTreeMap<String, Patch>;
+/// Patches by NAME, shared between all components that inherit them.
+pub(crate) type Patches = BTreeMap<Arc<str>, Arc<Patch>>;
 
 /// A store as a declaration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +94,9 @@ impl Patch {
 pub(crate) fn lay_over(earlier: &mut Patches, later: &Patches) {
     for (name, patch) in later {
         match earlier.get_mut(name) {
-            Some(present) => *present = present.then(patch),
+            Some(present) => *present = Arc::new(present.then(patch)),
             None => {
-                earlier.insert(name.clone(), patch.clone());
+                earlier.insert(Arc::clone(name), Arc::clone(patch));
             }
         }
     }
@@ -124,7 +125,11 @@ pub(crate) fn stamp(
     origin: &str,
     resolve: &dyn Fn(&str) -> Result<StoreRef, Problem>,
 ) -> Patches {
-    vars.iter().map(|(name, declaration)| (name.clone(), stamp_one(declaration, position, origin, resolve))).collect()
+    vars.iter()
+        .map(|(name, declaration)| {
+            (Arc::from(name.as_str()), Arc::new(stamp_one(declaration, position, origin, resolve)))
+        })
+        .collect()
 }
 
 fn stamp_one(

@@ -12,12 +12,14 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::stack::{Component, ComponentKind};
 use crate::api::{Reason, Scope, StackSpec, duration};
 use crate::backend::Key;
-use crate::model::backend_key::{KeyLayout, StoreKind, data_key};
+use crate::model::backend_key::{KeyLayout, StoreKind};
+use crate::model::key_rules::data_key;
 use crate::model::layers::{Layers, stack_store};
 use crate::model::merge::{Patch, Place, StoreChoice, lay_over};
 use crate::model::path::Path;
@@ -62,10 +64,10 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
     let mut targets = TargetPlanner::new(name, spec, compiler.alone);
 
     let stack_level = layers.stack_level();
-    let mut shared: BTreeMap<String, Declared> = BTreeMap::new();
+    let mut shared: BTreeMap<Arc<str>, Declared> = BTreeMap::new();
     for (secret, patch) in stack_level.iter().filter(|(_, patch)| patch.declared) {
         let index = compiler.declare("", "", secret, patch, None);
-        shared.insert(secret.clone(), Declared::new(index, secret, patch.key.as_deref(), true));
+        shared.insert(Arc::clone(secret), Declared::new(index, secret, patch.key.as_deref(), true));
     }
     targets.stack_level(&shared);
 
@@ -88,7 +90,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
             .or(inherited.problem.map(|problem| problem.stalled_if(compiler.alone)));
         let mut effective = stack_level.clone();
         lay_over(&mut effective, &inherited.patches);
-        let mut set: BTreeMap<String, Declared> = BTreeMap::new();
+        let mut set: BTreeMap<Arc<str>, Declared> = BTreeMap::new();
         for (secret, patch) in effective.iter().filter(|(_, patch)| patch.declared) {
             let declared = match (inherited.patches.contains_key(secret), shared.get(secret)) {
                 (false, Some(declared)) => Declared { own: false, ..declared.clone() },
@@ -97,23 +99,23 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
                     Declared::new(index, secret, patch.key.as_deref(), true)
                 }
             };
-            set.insert(secret.clone(), declared);
+            set.insert(Arc::clone(secret), declared);
         }
         targets.component(&label, component_name, component, &set, problem);
+        if compiler.secrets.len() > MAX_SECRETS {
+            break;
+        }
     }
 
-    let blocked = layers.blocked.take().or_else(|| {
-        let message = match (compiler.secrets.len(), targets.len()) {
-            (secrets, _) if secrets > MAX_SECRETS => {
-                format!("{secrets} secrets are declared, at most {MAX_SECRETS} are allowed; split the Stack")
-            }
-            (_, targets) if targets > MAX_TARGETS => {
-                format!("{targets} targets are declared, at most {MAX_TARGETS} are allowed; split the Stack")
-            }
-            _ => return None,
-        };
-        Some(Problem::new(Reason::TooManySecrets, message).stalled_if(compiler.alone))
-    });
+    let too_many = || match (compiler.secrets.len() > MAX_SECRETS, targets.len()) {
+        (true, _) => Some(too_many_secrets()),
+        (false, targets) if targets > MAX_TARGETS => {
+            let message = format!("{targets} targets are declared, at most {MAX_TARGETS} are allowed; split the Stack");
+            Some(Problem::new(Reason::TooManySecrets, message))
+        }
+        (false, _) => None,
+    };
+    let blocked = layers.blocked.take().or_else(|| too_many().map(|problem| problem.stalled_if(compiler.alone)));
     let mut inputs = std::mem::take(&mut compiler.inputs);
     inputs.append(&mut layers.inputs);
     let (secrets, targets) = match &blocked {
@@ -132,6 +134,11 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
         inputs,
         stack,
     }
+}
+
+pub(crate) fn too_many_secrets() -> Problem {
+    let message = format!("more than {MAX_SECRETS} secrets are declared, imports and bases included; split the Stack");
+    Problem::new(Reason::TooManySecrets, message)
 }
 
 fn refresh_interval(spec: &StackSpec) -> Option<Duration> {

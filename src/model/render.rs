@@ -238,7 +238,8 @@ impl<'a> Gaps<'a> {
         Some(Problem::new(
             Reason::Drifted,
             format!(
-                "the Secret was edited, and {}{more} has no value to repair it with; set the value, or delete the Secret",
+                "{}{more} has no value, and the Secret's own bytes for it may have been edited; set the value, or delete \
+                 the Secret",
                 label(first.0)
             ),
         ))

@@ -1,10 +1,11 @@
 //! Compiles targets: which Secret holds which declarations under which keys, with its metadata and policies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::stack::{AnnotationValue, Inherit, LabelValue, SecretType, TargetDefaults};
 use crate::api::{Component, Reason, StackSpec, Target, marks};
-use crate::model::backend_key::{data_key, secret_name};
+use crate::model::key_rules::{data_key, secret_name};
 use crate::model::{PlannedTarget, Problem};
 
 /// All annotations of an object may have 256 KiB together (apimachinery, `TotalAnnotationSizeLimitB`); this leaves room
@@ -46,7 +47,7 @@ impl<'a> TargetPlanner<'a> {
     }
 
     /// The targets of the stack level, which exist only if they are written down.
-    pub fn stack_level(&mut self, declared: &BTreeMap<String, Declared>) {
+    pub fn stack_level(&mut self, declared: &BTreeMap<Arc<str>, Declared>) {
         for (name, target) in self.spec.targets.iter().flatten() {
             self.add(name.clone(), "", target, declared, None);
         }
@@ -58,7 +59,7 @@ impl<'a> TargetPlanner<'a> {
         label: &str,
         name: &str,
         component: &Component,
-        declared: &BTreeMap<String, Declared>,
+        declared: &BTreeMap<Arc<str>, Declared>,
         problem: Option<Problem>,
     ) {
         match &component.targets {
@@ -100,7 +101,7 @@ impl<'a> TargetPlanner<'a> {
         name: String,
         component: &str,
         target: &Target,
-        declared: &BTreeMap<String, Declared>,
+        declared: &BTreeMap<Arc<str>, Declared>,
         problem: Option<Problem>,
     ) {
         let Target { inherit, keys, secret_type, labels, annotations, deletion_policy, missing_policy, sync_policy } =
@@ -132,7 +133,7 @@ impl<'a> TargetPlanner<'a> {
                     errors.push((Reason::InvalidTarget, "both `inherit` and `keys` are set; keep one".to_owned()));
                 }
                 for (key, secret) in keys {
-                    match declared.get(&secret.0) {
+                    match declared.get(secret.0.as_str()) {
                         Some(declared) => {
                             entries.insert(key.clone(), declared.index);
                         }

@@ -1,7 +1,7 @@
 //! The walk over an encrypted tree: opens each value under its path, and feeds the MAC in the file's order.
 
 use super::cipher::{Cipher, DATA_KEY_BYTES, NOT_SEALED, Opened};
-use super::error::Error;
+use super::error::{Error, shown};
 use super::mac::Mac;
 use super::metadata::Metadata;
 use super::rules::{Position, Siblings};
@@ -85,9 +85,9 @@ impl Walk<'_> {
                     self.shown_path.push_str(&format!("[{index}]"));
                     if let Some(node) = self.node(node, position.element(&siblings))? {
                         plain.push(Item::Value(node));
+                        siblings = Siblings::default();
                     }
                     self.shown_path.truncate(before);
-                    siblings = Siblings::default();
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Walk<'_> {
     }
 
     fn open(&self, scalar: &Scalar) -> Result<Opened, Error> {
-        let failed = |problem| Error::DecryptFailed { path: self.shown_path.clone(), problem };
+        let failed = |problem| Error::DecryptFailed { path: shown(&self.shown_path), problem };
         let text = match (scalar.kind, scalar.as_str()) {
             (Kind::Text, Some(text)) => text,
             (Kind::Text | Kind::Integer | Kind::Float | Kind::Boolean | Kind::Time | Kind::Bytes, _) => {

@@ -118,9 +118,9 @@ pub enum Error {
         name: String,
     },
     /// One value cannot be decrypted: tampered with, moved from another place, or not encrypted though it should be.
-    #[error("cannot decrypt {}: {problem}", shown(.path))]
+    #[error("cannot decrypt {path}: {problem}")]
     DecryptFailed {
-        /// Where the value is, as in `database.users[2].password`.
+        /// Where the value is, as in `database.users[2].password`; escaped, and cut if it is very long.
         path: String,
         /// What is wrong, in fixed words.
         problem: &'static str,

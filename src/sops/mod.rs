@@ -20,11 +20,21 @@
 //! - A [`Document`] exists only if every value opened under its own path and the MAC over all of them is right.
 //! - Reading is bounded in time and memory by [`Limits`], whatever the bytes are; nothing panics.
 //! - No error text holds a value, a key or a parser's own message.
-//! - Plaintext lives in zeroed memory, except inside the parsers of plaintext files, which are refused.
+//! - Values and keys live in memory that is zeroed, but for what parsers hold while they read, and for the digits of numbers
+//!   while they are printed.
 //!
+//! # What the format does not protect
+//! Keys, nulls, empty texts, empty maps and lists and comments are in the clear and outside the MAC, which is over the
+//! plaintexts one after the other, without keys or bounds. Who can change a file can therefore add `name: ""`, or rename
+//! a key whose value is empty or not encrypted, and no reader of SOPS files notices. An encrypted value cannot be changed,
+//! moved to another key, removed or added.
+//!
+//! # Against the reference
 //! The reference is `sops` 3.13 (`sops.go`, `aes/cipher.go`, `stores/`), and the tests hold this module against that binary.
-//! Stricter than it: a key that stands twice in a map is an error in JSON too, and so is text after an `ENC[…]` value.
-//! Wider than it: keys of YAML maps that are bare numbers, which `sops` refuses to write, are read by their text.
+//! Stricter than it: a key that stands twice in a map is an error in JSON too, as is text after the object or after an
+//! `ENC[…]` value, and an initialisation vector is 32 or 12 bytes long. Wider: keys of YAML maps that are bare numbers, which
+//! `sops` refuses to write, are read by their text, and so is a list in which an encrypted comment stands between a comment
+//! that marks (`encrypted_comment_regex`) and the value, which `sops` writes but cannot read.
 
 mod cipher;
 mod decrypt;

@@ -88,10 +88,38 @@ fn is_decimal_float(text: &str) -> bool {
 }
 
 /// A float as Go's `FormatFloat(value, 'f', -1, 64)` prints it; none where it is not one, or too large for one.
+///
+/// That is the fewest digits that read back as the same float, and of those the nearest, and of two as near the even one.
+/// Rust's own shortest form takes the upper of two: 1408413131195512.25 is `…2.3` there and `…2.2` in Go. Hence the
+/// second look, at the exact value rounded to as many digits, half to even.
 pub(super) fn canonical_float(text: &str) -> Option<String> {
-    let value = text.parse::<f64>().ok()?;
-    // Rust prints the shortest digits that read back, and no exponent, as Go's 'f' does.
-    value.is_finite().then(|| value.to_string())
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
+    let shortest = format!("{value:e}");
+    let digits = shortest.split('e').next()?.bytes().filter(u8::is_ascii_digit).count();
+    let rounded = format!("{value:.*e}", digits.saturating_sub(1));
+    positional(if rounded.parse() == Ok(value) { &rounded } else { &shortest })
+}
+
+/// A float of the form `-1.25e-3` without its exponent.
+fn positional(scientific: &str) -> Option<String> {
+    let (mantissa, exponent) = scientific.split_once('e')?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let digits = mantissa.replace('.', "");
+    let digits = match digits.trim_end_matches('0') {
+        "" => "0",
+        significant => significant,
+    };
+    let exponent = exponent.parse::<i32>().ok()?;
+    let Ok(before_point) = usize::try_from(exponent + 1) else {
+        let zeros = usize::try_from(-(exponent + 1)).ok()?;
+        return Some(format!("{sign}0.{}{digits}", "0".repeat(zeros)));
+    };
+    Some(match digits.split_at_checked(before_point) {
+        Some(("", fraction)) => format!("{sign}0.{fraction}"),
+        Some((whole, "")) => format!("{sign}{whole}"),
+        Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+        None => format!("{sign}{digits}{}", "0".repeat(before_point - digits.len())),
+    })
 }
 
 /// A float as an encrypted value holds it, where Go also writes the three that are no numbers.
@@ -184,4 +212,79 @@ fn number<T: std::str::FromStr>(text: &str, most: usize) -> Option<T> {
         return None;
     }
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn floats_have_no_exponent_and_the_fewest_digits() {
+        let cases = [
+            ("0", "0"),
+            ("-0.0", "-0"),
+            ("1", "1"),
+            ("10", "10"),
+            ("-1.50", "-1.5"),
+            ("0.5", "0.5"),
+            ("0.05", "0.05"),
+            ("123.456", "123.456"),
+            ("1e21", "1000000000000000000000"),
+            ("-1.5e-10", "-0.00000000015"),
+            ("1408413131195512.25", "1408413131195512.2"),
+            ("1408413131195512.75", "1408413131195512.8"),
+            ("666825628550720.25", "666825628550720.2"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(canonical_float(text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(canonical_float("1e999"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn floats_read_back_as_they_were(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+            let text = canonical_float(&format!("{value:e}")).unwrap();
+            prop_assert!(!text.contains('e'));
+            prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            prop_assert_eq!(text.len(), value.to_string().len(), "as short as Rust's own");
+        }
+
+        #[test]
+        fn words_of_any_kind_resolve_to_something(word in "[-+0-9a-fxobEe_.:TtZ ]{0,24}") {
+            resolve_plain(&word);
+        }
+    }
+
+    #[test]
+    fn times_are_printed_as_go_prints_them() {
+        let cases = [
+            ("2024-01-02", Some("2024-01-02T00:00:00Z")),
+            ("2024-1-2 3:4:5", Some("2024-01-02T03:04:05Z")),
+            ("2024-1-2t3:4:5.120+02:00", Some("2024-01-02T03:04:05.12+02:00")),
+            ("2024-01-02T03:04:05.000-00:00", Some("2024-01-02T03:04:05Z")),
+            ("2024-02-29", Some("2024-02-29T00:00:00Z")),
+            ("2023-02-29", None),
+            ("2024-13-01", None),
+            ("2024-01-02T24:00:00Z", None),
+            ("2024-01-02T03:04:60Z", None),
+            ("2024-01-02T03:04:05", None),
+            ("2024-01-02 03:04:05Z", None),
+            ("2024-01-02T03:04Z", None),
+            ("2024-01-02T03:04:05.Z", None),
+            ("2024-01-02T03:04:05+2:00", None),
+            ("24-01-02", None),
+            ("2024-01-", None),
+            ("2024", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(canonical_time(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(canonical_time_to_the_second("2024-01-02T03:04:05.67+02:00").unwrap(), "2024-01-02T03:04:05+02:00");
+    }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod comments;
+mod crafted;
 mod hostile;
 mod keys;
 mod oracle;

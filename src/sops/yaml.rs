@@ -19,7 +19,7 @@ const CORE_TAGS: &str = "tag:yaml.org,2002:";
 
 /// Reads every document of a YAML stream.
 ///
-/// Keys are read by their text, so `1: x` and `"1": x` are the same key. A merge key (`<<`) is a key like any other, as
+/// Keys are read by their text (numbers: in decimal), so `1: x` and `"1": x` are the same key. A merge key (`<<`) is a key like any other, as
 /// it is to `sops`.
 ///
 /// # Errors
@@ -264,7 +264,8 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> R
         return Ok(as_text(&text));
     }
     let wanted = match tag.suffix_in_namespace(CORE_TAGS).as_deref() {
-        Some("str") => return Ok(as_text(&text)),
+        // `sops` writes the text `<<` as `!!merge <<`.
+        Some("str" | "merge") => return Ok(as_text(&text)),
         Some("binary") => return binary(&text, line),
         Some("null") => None,
         Some("int") => Some(Kind::Integer),

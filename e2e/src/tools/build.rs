@@ -46,6 +46,7 @@ pub(super) fn ensure(tool: Tool) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests, demo and benchmark must agree, however they are started")]
 fn tools_folder() -> PathBuf {
     std::env::var_os(FOLDER_VARIABLE)
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(".tools"), PathBuf::from)

@@ -12,8 +12,6 @@
 
 mod error;
 mod source;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

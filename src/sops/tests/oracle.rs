@@ -11,9 +11,17 @@ use crate::value::SecretValue;
 
 /// Where the binary is. A run without it fails: nothing else says that we read what `sops` writes.
 fn sops_binary() -> PathBuf {
-    let path = std::env::var_os("ATMOS_TEST_SOPS")
-        .expect("ATMOS_TEST_SOPS names no sops binary; build github.com/getsops/sops/v3/cmd/sops@v3.13.3 and set it");
-    PathBuf::from(path)
+    static PATH: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    // A thread of its own, since the caller may be inside a runtime.
+    let build = || {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(e2e::tools::path(e2e::tools::Tool::Sops)).unwrap()
+        })
+        .join()
+        .unwrap()
+    };
+    PATH.get_or_init(build).clone()
 }
 
 /// An age key pair.
@@ -44,14 +52,10 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
         text.push('\n');
     }
     std::fs::write(&config, text).unwrap();
-    let name = match format {
-        Format::Yaml => "secrets.yaml",
-        Format::Json => "secrets.json",
-    };
     let mut process = Command::new(sops_binary())
         .arg("--config")
         .arg(&config)
-        .args(["encrypt", "--filename-override", name])
+        .args(["encrypt", "--filename-override", file_name(format)])
         .env_clear()
         .env("HOME", folder.path())
         .current_dir(folder.path())
@@ -67,6 +71,13 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "sops refused: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn file_name(format: Format) -> &'static str {
+    match format {
+        Format::Yaml => "secrets.yaml",
+        Format::Json => "secrets.json",
+    }
 }
 
 /// Encrypts to one recipient, with further lines of the rule (empty for none).

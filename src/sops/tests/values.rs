@@ -10,7 +10,7 @@ const YAML_VALUES: &[Case] = &[
     ("text", "plain text", Some(b"plain text")),
     ("quoted", r#""two\nlines\n""#, Some(b"two\nlines\n")),
     ("block", "|\n  first\n  second\n", Some(b"first\nsecond\n")),
-    ("block_kept", "|+\n  first\n\n", Some(b"first\n\n")),
+    ("block_kept", "|+\n  first\n", Some(b"first\n\n")),
     ("folded", ">-\n  first\n  second\n", Some(b"first second")),
     ("empty", r#""""#, Some(b"")),
     ("blank", r#"" ""#, Some(b" ")),
@@ -20,7 +20,7 @@ const YAML_VALUES: &[Case] = &[
     ("looks_number", r#""007""#, Some(b"007")),
     ("yes", "yes", Some(b"yes")),
     ("looks_sealed", r#""ENC[not really]""#, Some(b"ENC[not really]")),
-    ("null", "null", None),
+    ("nothing_said", "null", None),
     ("tilde", "~", None),
     ("nothing", "", None),
     ("int", "42", Some(b"42")),
@@ -80,7 +80,7 @@ const JSON_VALUES: &[Case] = &[
     ("unicode", r#""Gr\u00fc\u00dfe 🎉 \ud83c\udf89""#, Some("Grüße 🎉 🎉".as_bytes())),
     ("control", r#""a\u0000b\u007f\/""#, Some(b"a\0b\x7f/")),
     ("looks_time", r#""2024-01-02""#, Some(b"2024-01-02")),
-    ("null", "null", None),
+    ("nothing_said", "null", None),
     ("int", "42", Some(b"42")),
     ("negative", "-7", Some(b"-7")),
     ("minus_zero", "-0", Some(b"0")),
@@ -186,6 +186,32 @@ async fn rules_hold_for_everything_below_a_marked_key() {
     assert!(file.contains("d: secret"), "the default rule leaves it in the clear");
     let document = decrypt(&identity, Format::Yaml, &file).await.unwrap();
     assert_eq!(bytes(&document, "a").unwrap(), br#"{"b_unencrypted":{"c":[1,{"d":"secret"}]},"e":2}"#);
+}
+
+#[tokio::test]
+async fn floats_are_printed_digit_by_digit_as_sops_prints_them() {
+    // Halfway between two shortest forms; powers of two, where neighbours are not equally far; the ends of the range.
+    let mut floats: Vec<f64> = Vec::new();
+    for number in 0..400u32 {
+        let whole = 562_949_953_421_312.0 + f64::from(number) * 12_345_678_901.0;
+        floats.extend([whole + 0.125, whole + 0.25, whole + 0.75, whole * 1024.0 + 128.0, whole * 65536.0 * 65536.0]);
+        floats.push(2f64.powi(i32::try_from(number).unwrap() * 5 - 1_070));
+    }
+    floats.extend([f64::MAX, f64::MIN_POSITIVE, 5e-324, 1e22, 1e23, 9007199254740993.0, 0.1 + 0.2]);
+    let identity = Identity::generate();
+    for rule in ["", "unencrypted_regex: ."] {
+        for format in [Format::Yaml, Format::Json] {
+            let entries: Vec<String> =
+                floats.iter().enumerate().map(|(number, float)| format!("\"k{number}\": {float:e}")).collect();
+            let file = encrypt(&identity, rule, format, &format!("{{{}}}", entries.join(",\n")));
+            let document =
+                decrypt(&identity, format, &file).await.unwrap_or_else(|error| panic!("{rule} {format}: {error}"));
+            for (number, float) in floats.iter().enumerate() {
+                let text = String::from_utf8(bytes(&document, &format!("k{number}")).unwrap()).unwrap();
+                assert_eq!(text.parse::<f64>().unwrap().to_bits(), float.to_bits(), "{text}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

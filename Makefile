@@ -1,0 +1,48 @@
+# What people and CI run. `make` alone lists the targets.
+
+# Where test servers and cargo-deny are built once; ignored by git. Several checkouts may share one folder.
+export ATMOS_E2E_TOOLS ?= $(CURDIR)/.tools
+CARGO_DENY_VERSION := 0.20.2
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools ## Show the operator at work on a local control plane
+	cargo run --package e2e --bin e2e -- demo
+
+.PHONY: test
+test: tools ## Run every test, against real servers where there are any
+	cargo test --workspace
+
+.PHONY: lint
+lint: cargo-deny ## Check formatting, lints, documentation, dependencies and licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
+	PATH="$$ATMOS_E2E_TOOLS/cargo-deny/bin:$$PATH" cargo deny --workspace check --hide-inclusion-graph bans licenses sources
+
+.PHONY: tools
+tools: ## Build the pinned test servers, once
+	cargo run --package e2e --bin e2e -- tools >/dev/null
+
+.PHONY: crds
+crds: ## Write crds/ from the Rust types
+	cargo run --bin atmos-secrets-operator -- crds
+
+.PHONY: docs
+docs: crds ## Write what is generated: the CRDs and the Rust documentation
+	cargo doc --workspace --no-deps
+
+.PHONY: cargo-deny
+cargo-deny:
+	@PATH="$$ATMOS_E2E_TOOLS/cargo-deny/bin:$$PATH"; \
+	if ! command -v cargo-deny >/dev/null; then \
+		echo "building cargo-deny $(CARGO_DENY_VERSION) (about 4 minutes, once)…" >&2; \
+		cargo install --quiet --locked cargo-deny --version $(CARGO_DENY_VERSION) --root "$$ATMOS_E2E_TOOLS/cargo-deny"; \
+	fi

@@ -1,0 +1,72 @@
+//! Targets that left the spec: deleted where the policy was `Delete`, listed where it was `Retain`.
+
+use std::collections::BTreeSet;
+
+use super::Context;
+use super::relations::StackKey;
+use super::stacks::Read;
+use super::target::Done;
+use crate::api::{GROUP, marks};
+use crate::model::Plan;
+
+/// Handles the Secrets of the Stack that no target names. Returns the names of those that stay.
+///
+/// A Secret that was written under `deletionPolicy: Delete` carries our ownerReference and is deleted, once the Stack
+/// compiles and all its remaining targets are ready; every delete names uid and resourceVersion. Where nothing is watched,
+/// only the Secrets that the status remembers are known.
+pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan, targets: &[Done]) -> Vec<String> {
+    if plan.blocked.is_some() {
+        return read.status.leftover.clone();
+    }
+    let named: BTreeSet<&str> = plan.targets.iter().map(|target| target.name.as_str()).collect();
+    let namespace = context.namespaces.use_namespace(&key.namespace);
+    let mut candidates: BTreeSet<String> = namespace.owned_by(&key.name).into_iter().collect();
+    candidates.extend(read.status.targets.iter().map(|target| target.name.clone()));
+    candidates.extend(read.status.leftover.iter().cloned());
+    candidates.retain(|name| !named.contains(name.as_str()));
+
+    let compiles = plan.targets.iter().all(|target| target.problem.is_none())
+        && plan.secrets.iter().all(|secret| secret.read.is_ok());
+    let may_delete = compiles && targets.iter().all(|done| done.report.ready);
+    let mut leftover = Vec::new();
+    for name in candidates {
+        match context.objects.get_secret(&key.namespace, &name).await {
+            Ok(None) => {}
+            Ok(Some(secret)) => {
+                let metadata = &secret.metadata;
+                let ours = metadata.labels.get(marks::MANAGED).is_some_and(|value| value == "true")
+                    && metadata.annotations.get(marks::STACK) == Some(&*key.name);
+                if !ours {
+                    continue;
+                }
+                let owned = metadata.owner_references.iter().any(|owner| {
+                    owner.kind == "Stack"
+                        && owner.uid == read.uid
+                        && owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+                });
+                if !(owned && may_delete && delete(context, key, &name, metadata).await) {
+                    leftover.push(name);
+                }
+            }
+            // Not known to be gone, so it stays on the list.
+            Err(_) if read.status.leftover.contains(&name) => leftover.push(name),
+            Err(_) => {}
+        }
+    }
+    leftover
+}
+
+async fn delete(context: &Context, key: &StackKey, name: &str, metadata: &crate::cluster::Metadata) -> bool {
+    let deleted =
+        context.objects.delete_secret(&key.namespace, name, &metadata.uid, &metadata.resource_version).await;
+    match deleted {
+        Ok(()) => {
+            tracing::info!(stack = %key, target = name, "deleted a target that left the spec");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(stack = %key, target = name, %error, "a target that left the spec could not be deleted");
+            false
+        }
+    }
+}

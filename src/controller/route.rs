@@ -1,0 +1,99 @@
+//! From what a watch saw to the keys that are to be worked on. No I/O, so that watches never wait.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::queue::Lane;
+use super::relations::{Dependency, StackKey};
+use super::{Changes, Context, definitions, namespaces, stacks};
+
+/// Routes until `stop`.
+pub(super) async fn run(context: Arc<Context>, mut changes: Changes, stop: CancellationToken) {
+    loop {
+        context.heartbeats.route.beat();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(super::HEARTBEAT) => {}
+            Some(change) = changes.stacks.recv() => stack(&context, change),
+            Some(change) = changes.definitions.recv() => definition(&context, &change),
+            Some(change) = changes.namespaces.recv() => namespace(&context, change),
+        }
+    }
+}
+
+fn stack(context: &Context, change: stacks::Change) {
+    let (key, lane) = match change {
+        stacks::Change::Listed(key) => (key, Lane::Background),
+        stacks::Change::Edited(key) => {
+            // A person is at it: perhaps to see whether a grant helped.
+            if let Some(namespace) = context.namespaces.get(&key.namespace) {
+                namespace.probe_again();
+            }
+            (key, Lane::User)
+        }
+        stacks::Change::Gone(key) => {
+            context.queue.remove(&key);
+            context.forget(&key);
+            return;
+        }
+    };
+    for user in context.relations.users(&Dependency::Stack(key.clone())) {
+        context.queue.add(user, lane);
+    }
+    context.queue.add(key, lane);
+}
+
+fn definition(context: &Context, change: &definitions::Changed) {
+    if let Dependency::Store(store) = &change.object {
+        if change.sync_only {
+            context.stores.queue.add(store.clone(), Lane::User);
+        } else {
+            context.stores.define(context, store);
+        }
+    }
+    for user in context.relations.users(&change.object) {
+        context.queue.add(user, Lane::User);
+    }
+}
+
+fn namespace(context: &Context, change: namespaces::Change) {
+    match change {
+        namespaces::Change::Secret { namespace, name, owner, values } => {
+            if let Some(owner) = owner {
+                context.queue.add(StackKey { namespace: Arc::clone(&namespace), name: Arc::from(&*owner) }, Lane::User);
+            }
+            // A Secret in somebody's way may have gone, or was handed over.
+            if let Some(claimant) = context.claims.oldest_claimant(&namespace, &name) {
+                context.queue.add(StackKey::new(&namespace, &claimant), Lane::User);
+            }
+            source(context, &namespace, &name, true, values);
+            for store in context.stores.by_credential(&namespace, &name) {
+                context.refresh.source_changed(&store, None);
+                context.stores.queue.add(store, Lane::User);
+            }
+        }
+        namespaces::Change::ConfigMap { namespace, name } => source(context, &namespace, &name, false, false),
+        namespaces::Change::Grant { namespace } => {
+            for stack in context.stacks.of_namespace(&namespace) {
+                context.queue.add(stack, Lane::User);
+            }
+            for store in context.definitions.stores() {
+                if context.namespace_of(&store) == *namespace {
+                    context.refresh.source_changed(&store, None);
+                    context.stores.queue.add(store, Lane::User);
+                }
+            }
+        }
+    }
+}
+
+fn source(context: &Context, namespace: &str, name: &str, secret: bool, values: bool) {
+    for concerned in context.stores.by_source(namespace, name, secret, values) {
+        context.refresh.source_changed(&concerned.store, concerned.object.as_deref());
+        if concerned.object.is_none() {
+            // The source as a whole may have come or gone, which the store's own status says.
+            context.stores.queue.add(concerned.store, Lane::Background);
+        }
+    }
+}

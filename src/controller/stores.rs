@@ -1,0 +1,354 @@
+//! Stores: their connections, what they depend on, and their status.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+
+use super::Context;
+use super::definitions::StoreDefinition;
+use super::namespaces::Access;
+use super::queue::{Lane, Queue};
+use super::relations::{Dependency, StoreKey};
+use super::schedule::next_retry;
+use super::stacks::{Failure, difference, within};
+use crate::api::status::READY;
+use crate::api::store::Connection;
+use crate::api::{ClusterStore, Reason, Store, StoreStatus};
+use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, Dependencies, Watched, connect, dependencies, kind};
+use crate::backend::pool::{Identity, Pool};
+use crate::backend::{Error, ErrorKind, Versioned};
+use crate::model::Lookup;
+use crate::model::outcome::condition_of;
+
+/// Changes of the number of users are gathered so long before the status says so.
+const GATHER_USERS: Duration = Duration::from_secs(2);
+/// How often a store in trouble is checked at least.
+const CHECK_AT_LEAST: Duration = Duration::from_secs(300);
+
+/// See the module documentation.
+#[derive(Default)]
+pub struct Stores {
+    pool: Pool<Connected>,
+    /// Stores whose status is to be looked at.
+    pub queue: Queue<StoreKey>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<StoreKey, Known>,
+    by_object: HashMap<Watched, HashSet<StoreKey>>,
+}
+
+struct Known {
+    uid: Arc<str>,
+    dependencies: Dependencies,
+    /// Counts changes of the credentials.
+    credentials: u64,
+    in_trouble: bool,
+    retry: Option<Duration>,
+}
+
+/// A store that a changed object concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concerned {
+    /// The store.
+    pub store: StoreKey,
+    /// The object that changed, where its name is the first part of keys.
+    pub object: Option<String>,
+}
+
+impl Stores {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a new, changed or removed definition.
+    pub fn define(&self, context: &Context, key: &StoreKey) {
+        let definition = context.definitions.store(key);
+        let mut state = self.lock();
+        let old = state.known.remove(key);
+        if let Some(old) = &old {
+            for object in old.dependencies.sources.iter().chain(&old.dependencies.credentials) {
+                if let Some(stores) = state.by_object.get_mut(object) {
+                    stores.remove(key);
+                    if stores.is_empty() {
+                        state.by_object.remove(object);
+                    }
+                }
+            }
+        }
+        let Some(definition) = definition else {
+            drop(state);
+            if let Some(old) = old {
+                self.pool.remove(&old.uid);
+            }
+            self.queue.remove(key);
+            return;
+        };
+        let namespace = context.namespace_of(key);
+        let dependencies = connection(&definition)
+            .map(|(connection, kubernetes)| dependencies(&connection, kubernetes, &namespace))
+            .unwrap_or_default();
+        for object in dependencies.sources.iter().chain(&dependencies.credentials) {
+            state.by_object.entry(object.clone()).or_default().insert(key.clone());
+        }
+        let watches = !dependencies.sources.is_empty();
+        let known = Known {
+            uid: Arc::clone(definition.uid()),
+            dependencies,
+            credentials: old.as_ref().map_or(0, |old| old.credentials + 1),
+            in_trouble: false,
+            retry: None,
+        };
+        state.known.insert(key.clone(), known);
+        drop(state);
+        if watches {
+            context.namespaces.use_namespace(&namespace);
+        }
+        self.queue.add(key.clone(), Lane::User);
+    }
+
+    /// Whether every object that the store depends on is watched, so that it need not be polled.
+    #[must_use]
+    pub fn is_watched(&self, context: &Context, key: &StoreKey) -> bool {
+        let state = self.lock();
+        let Some(known) = state.known.get(key) else { return false };
+        let Dependencies { sources, credentials } = &known.dependencies;
+        !sources.is_empty()
+            && sources.iter().chain(credentials).all(|object| {
+                let (namespace, secret) = match object {
+                    Watched::Secret { namespace, .. } | Watched::ValueSecrets { namespace } => (namespace, true),
+                    Watched::ConfigMap { namespace, .. } => (namespace, false),
+                };
+                context.namespaces.get(namespace).is_some_and(|namespace| {
+                    let grant = namespace.grant();
+                    (if secret { grant.secrets } else { grant.config_maps }) == Access::Watching
+                })
+            })
+    }
+
+    /// The stores that read values from an object that changed.
+    #[must_use]
+    pub fn by_source(&self, namespace: &str, name: &str, secret: bool, values: bool) -> Vec<Concerned> {
+        let state = self.lock();
+        let (namespace_text, name_text) = (namespace.to_owned(), name.to_owned());
+        let object = if secret {
+            Watched::Secret { namespace: namespace_text.clone(), name: name_text }
+        } else {
+            Watched::ConfigMap { namespace: namespace_text.clone(), name: name_text }
+        };
+        let mut concerned: Vec<Concerned> = Vec::new();
+        if let Some(stores) = state.by_object.get(&object) {
+            let sources = stores
+                .iter()
+                .filter(|store| state.known.get(*store).is_some_and(|known| known.dependencies.sources.contains(&object)));
+            concerned.extend(sources.map(|store| Concerned { store: store.clone(), object: None }));
+        }
+        if values
+            && secret
+            && let Some(stores) = state.by_object.get(&Watched::ValueSecrets { namespace: namespace_text })
+        {
+            let object = Some(name.to_owned());
+            concerned.extend(stores.iter().map(|store| Concerned { store: store.clone(), object: object.clone() }));
+        }
+        concerned
+    }
+
+    /// The stores that log in with a Secret that changed; their connections are let go.
+    pub fn by_credential(&self, namespace: &str, name: &str) -> Vec<StoreKey> {
+        let object = Watched::Secret { namespace: namespace.to_owned(), name: name.to_owned() };
+        let mut state = self.lock();
+        let State { known, by_object } = &mut *state;
+        let mut concerned = Vec::new();
+        for store in by_object.get(&object).into_iter().flatten() {
+            if let Some(known) = known.get_mut(store).filter(|known| known.dependencies.credentials.contains(&object)) {
+                known.credentials += 1;
+                concerned.push(store.clone());
+            }
+        }
+        concerned
+    }
+
+    /// The connected store.
+    ///
+    /// # Errors
+    /// The definition cannot work, or the credentials cannot be had.
+    pub async fn connect(&self, context: &Context, key: &StoreKey) -> Result<Arc<Connected>, Error> {
+        let absent = || Error::new(ErrorKind::InvalidConfig, format!("{key} does not exist or cannot be read"));
+        let definition = context.definitions.store(key).ok_or_else(absent)?;
+        let (connection, kubernetes) = connection(&definition).ok_or_else(absent)?;
+        let namespace = context.namespace_of(key);
+        let watched = self.is_watched(context, key);
+        let version = self.lock().known.get(key).map_or(0, |known| known.credentials);
+        let identity = Identity {
+            uid: definition.uid().to_string(),
+            generation: definition.generation(),
+            // Where credentials are not watched, each use reads them anew, so that a changed one takes effect.
+            credentials: if watched { version.to_string() } else { context.unwatched_credentials() },
+        };
+        let (objects, observer, store) = (context.objects.clone(), Arc::clone(&context.observer), key.to_string());
+        self.pool
+            .get(&identity, || async move {
+                connect(ConnectRequest {
+                    store,
+                    namespace: &namespace,
+                    connection: &connection,
+                    kubernetes,
+                    objects: &objects,
+                    identities: AgeIdentities::FromStore,
+                    observer,
+                })
+                .await
+            })
+            .await
+    }
+
+    /// Looks at the results of a read: a store that begins or ends to be in trouble is checked at once.
+    pub fn note_results(&self, key: &StoreKey, results: &[Result<Versioned, Error>]) {
+        if results.is_empty() {
+            return;
+        }
+        let trouble = results.iter().all(|result| result.as_ref().is_err_and(|error| is_trouble(error.kind)));
+        let mut state = self.lock();
+        let Some(known) = state.known.get_mut(key) else { return };
+        let turned = known.in_trouble != trouble;
+        known.in_trouble = trouble;
+        drop(state);
+        if turned {
+            self.queue.add(key.clone(), Lane::User);
+        }
+    }
+
+    /// Says that the number of users changed.
+    pub fn users_changed(&self, stores: impl IntoIterator<Item = StoreKey>) {
+        for store in stores {
+            self.queue.add_after(store, Lane::Background, GATHER_USERS);
+        }
+    }
+
+    /// Checks a store and reports its status.
+    ///
+    /// # Errors
+    /// The API server did not take the status.
+    pub async fn reconcile(&self, context: &Context, key: &StoreKey) -> Result<(), Failure> {
+        let Some(definition) = context.definitions.store(key) else { return Ok(()) };
+        let readable = connection(&definition);
+        let checked = match &readable {
+            None => Err(Error::new(ErrorKind::InvalidConfig, "this version of the operator cannot read the definition")),
+            Some(_) => match self.connect(context, key).await {
+                Ok(live) => live.backend.check().await.map(|()| live.recipients.clone()),
+                Err(error) => Err(error),
+            },
+        };
+        let (status, reason, message) = match &checked {
+            Ok(_) => ("True", Reason::Connected, "the store answers".to_owned()),
+            Err(_) if readable.is_none() => {
+                ("False", Reason::InvalidSpec, "this version of the operator cannot read the definition".to_owned())
+            }
+            Err(error) => ("False", error.kind.reason(), error.message.clone()),
+        };
+        let before = definition.status();
+        let generation = definition.generation();
+        let now = jiff::Timestamp::now();
+        let users = context.relations.count(&Dependency::Store(key.clone()));
+        let wanted = StoreStatus {
+            observed_generation: Some(generation),
+            kind: readable.as_ref().and_then(|(connection, kubernetes)| kind(connection, *kubernetes)).map(str::to_owned),
+            last_handled_sync: definition.sync_requested().map(str::to_owned).or_else(|| before.last_handled_sync.clone()),
+            users: u32::try_from(users).ok(),
+            recipients: checked.as_ref().cloned().unwrap_or_else(|_| before.recipients.clone()),
+            conditions: vec![condition_of(&before.conditions, READY, status, reason, &message, generation, now)],
+        };
+        self.plan_next_check(key, checked.as_ref().err());
+        let stored = serde_json::to_value(&**before).unwrap_or_default();
+        if let Some(patch) = difference(&stored, &wanted) {
+            patch_status(context, key, definition.uid(), &patch).await?;
+            tracing::info!(store = %key, ready = status, reason = reason.as_str(), "store status changed");
+        }
+        Ok(())
+    }
+
+    fn plan_next_check(&self, key: &StoreKey, error: Option<&Error>) {
+        let mut state = self.lock();
+        let Some(known) = state.known.get_mut(key) else { return };
+        match error {
+            None => {
+                known.retry = None;
+                known.in_trouble = false;
+            }
+            Some(_) => {
+                let wait = next_retry(known.retry, CHECK_AT_LEAST);
+                known.retry = Some(wait);
+                drop(state);
+                self.queue.add_after(key.clone(), Lane::Background, wait);
+            }
+        }
+    }
+}
+
+/// Whether an error says something about the store, and not about one key.
+fn is_trouble(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::SourceNotFound
+        | ErrorKind::Unauthenticated
+        | ErrorKind::PermissionDenied
+        | ErrorKind::GrantMissing
+        | ErrorKind::InvalidConfig
+        | ErrorKind::RateLimited
+        | ErrorKind::Unavailable
+        | ErrorKind::Timeout
+        | ErrorKind::Unsupported
+        | ErrorKind::NoMatchingKey => true,
+        ErrorKind::NotFound
+        | ErrorKind::VersionNotFound
+        | ErrorKind::PendingDeletion
+        | ErrorKind::InvalidKey
+        | ErrorKind::NotEncrypted
+        | ErrorKind::Undecodable
+        | ErrorKind::MacMismatch
+        | ErrorKind::Ambiguous
+        | ErrorKind::TooLarge
+        | ErrorKind::Conflict
+        | ErrorKind::Unexpected => false,
+    }
+}
+
+/// The part of a definition that says how to connect; `None` if it cannot be read.
+fn connection(definition: &StoreDefinition) -> Option<(Connection, bool)> {
+    match definition {
+        StoreDefinition::Store(definition) => match &definition.spec {
+            Lookup::Found(spec) => Some((spec.common.clone(), spec.kubernetes.is_some())),
+            Lookup::Invalid => None,
+        },
+        StoreDefinition::ClusterStore(definition) => match &definition.spec {
+            Lookup::Found(spec) => Some((spec.common.clone(), false)),
+            Lookup::Invalid => None,
+        },
+    }
+}
+
+async fn patch_status(
+    context: &Context,
+    key: &StoreKey,
+    uid: &str,
+    status: &serde_json::Value,
+) -> Result<(), Failure> {
+    let (api, name): (Api<DynamicObject>, &str) = match key {
+        StoreKey::Store { namespace, name } => {
+            (Api::namespaced_with(context.client.clone(), namespace, &ApiResource::erase::<Store>(&())), name)
+        }
+        StoreKey::ClusterStore { name } => {
+            (Api::all_with(context.client.clone(), &ApiResource::erase::<ClusterStore>(&())), name)
+        }
+    };
+    let patch = json!({"metadata": {"uid": uid}, "status": status});
+    match within(api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+        // Gone or replaced meanwhile: the watch tells.
+        Ok(_) | Err(Failure::Status(404 | 409)) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,79 @@
+//! Arguments of the operator.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+/// Reads declared secrets from their stores and writes native Secrets.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "atmos-secrets-operator", version)]
+pub struct Args {
+    /// The operator's own namespace: credentials of ClusterStores and the digest key lie there
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "atmos-secrets")]
+    pub namespace: String,
+
+    /// The Pod's name, for Events
+    #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
+    pub pod_name: Option<String>,
+
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// Stacks worked on at the same time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+
+    /// How logs are written.
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    /// Panic when this Stack (NAMESPACE/NAME) is synced, to try the containment; only in debug builds
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "NAMESPACE/NAME", hide = true)]
+    panic_on: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogArgs {
+    /// How logs look
+    #[arg(long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,atmos_secrets=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub log_level: String,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Args {
+    /// The Stack whose sync panics; never in a release build.
+    #[must_use]
+    pub fn panic_on(&self) -> Option<String> {
+        #[cfg(debug_assertions)]
+        return self.panic_on.clone();
+        #[cfg(not(debug_assertions))]
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

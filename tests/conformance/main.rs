@@ -1,0 +1,14 @@
+//! Holds every driver against the numbered guarantees of [`atmos_secrets::backend::Backend`], on real servers.
+//!
+//! A server that cannot be started fails the run. Everything that is logged, at the finest level and by every crate, is
+//! kept and searched for values at the end of each test.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod cluster_answers;
+mod kubernetes;
+mod log;
+mod memory;
+mod sops;
+mod suite;
+mod wire;

@@ -1,0 +1,13 @@
+//! The CustomResourceDefinitions against the real API server: what it stores, what it refuses and with which words.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod cluster;
+mod declaration;
+mod decoding;
+mod maxima;
+mod rules;
+mod size;
+mod stack;
+mod store;
+mod stored;
+mod target;
