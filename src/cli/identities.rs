@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::exit::Failure;
+use super::process;
 use crate::value::SecretValue;
 
 /// More than any file of identities has; a device or a mistaken file ends here.
@@ -21,7 +22,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// # Errors
 /// Usage: a file that a variable names cannot be read.
 pub fn of_user() -> Result<Vec<(String, SecretValue)>, Failure> {
-    find(&|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    find(&process::variable)
 }
 
 fn find(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<(String, SecretValue)>, Failure> {
@@ -94,10 +95,10 @@ mod tests {
 
         let config = ("XDG_CONFIG_HOME", folder.path());
         assert_eq!(names(std::slice::from_ref(&config)), [default_name]);
-        assert_eq!(names(&[config, ("SOPS_AGE_KEY_FILE", &other)]), [other_name.clone()]);
+        assert_eq!(names(&[config, ("SOPS_AGE_KEY_FILE", &other)]), [other_name.as_str()]);
         assert_eq!(
             names(&[config, ("SOPS_AGE_KEY_FILE", &other), ("SOPS_AGE_KEY", Path::new("AGE-SECRET-KEY-1…"))]),
-            ["SOPS_AGE_KEY".to_owned(), other_name]
+            ["SOPS_AGE_KEY", other_name.as_str()]
         );
         assert!(names(&[("HOME", Path::new("/does/not/exist"))]).is_empty());
     }

@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use super::process;
 use crate::value::SecretValue;
 
 /// Stands for a character that is not shown.
@@ -29,7 +30,7 @@ impl Printer {
     /// (<https://no-color.org>).
     #[must_use]
     pub fn of_process() -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let no_color = process::variable("NO_COLOR").is_some();
         Self {
             stdout: Box::new(io::BufWriter::new(io::stdout())),
             stderr: Box::new(io::stderr()),

@@ -1,4 +1,13 @@
-//! Keeps this process's memory, which may hold values, out of core dumps.
+//! What the plugin shares with the system: its environment, and its memory, which may hold values.
+
+use std::ffi::OsString;
+
+/// A variable of the environment; one that is empty is the same as none.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place where the plugin reads variables that no argument names")]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
 
 /// Turns core dumps off, also those that a debugger of the same user would ask for. Best effort: where the system
 /// refuses, the plugin works all the same.

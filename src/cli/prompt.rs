@@ -4,12 +4,13 @@ use std::io::{self, BufRead, IsTerminal};
 
 use super::exit::Failure;
 use super::printer::Printer;
+use super::process;
 use crate::value::SecretValue;
 
 /// Whether a person can be asked: stdin is a terminal and this is no pipeline.
 #[must_use]
 pub fn is_interactive() -> bool {
-    io::stdin().is_terminal() && std::env::var_os("CI").is_none_or(|value| value.is_empty())
+    io::stdin().is_terminal() && process::variable("CI").is_none()
 }
 
 /// Asks a question that is answered by yes or no; anything but a yes is no.

@@ -145,7 +145,7 @@ impl Fixture {
         command
             .args(arguments)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", search_path())
             .env("HOME", self.home.path())
             .env("KUBECONFIG", &self.kubeconfig)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -168,6 +168,12 @@ impl Fixture {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-n", &self.namespace]).collect();
         run(self.command(PLUGIN, &arguments), input).await
     }
+}
+
+/// Where programs are found.
+#[expect(clippy::disallowed_methods, reason = "the plugin's environment is made here, variable by variable")]
+pub fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
 }
 
 /// Runs a command to its end.

@@ -2,13 +2,7 @@
 //!
 //! No operator runs here: where a test needs a status, it writes one, so that it can have any.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod describe;
 mod fixture;

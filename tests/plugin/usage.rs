@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::fixture::{Fixture, PLUGIN, run};
+use crate::fixture::{Fixture, PLUGIN, run, search_path};
 use crate::list::payments;
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn kubectl_finds_the_plugin_under_its_name() {
     payments(&fixture).await;
     let kubectl = e2e::tools::path(e2e::tools::Tool::Kubectl).await.expect("kubectl");
     let folder = Path::new(PLUGIN).parent().expect("a folder").to_owned();
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = search_path();
     path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path))).expect("a PATH");
     let mut command = fixture
         .command(kubectl.to_str().expect("text"), &["atmos-secret", "list", "-n", &fixture.namespace, "-o", "name"]);
