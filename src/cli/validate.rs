@@ -105,12 +105,16 @@ async fn by_status(
     args: &ValidateArgs,
     printer: &mut Printer,
 ) -> Result<Report, Failure> {
-    if stack.spec.suspend == Some(true) {
-        let why = "suspended: nothing is read, so nothing is known";
-        return Ok(Report::undetermined(&stack, why, "set spec.suspend to false, or ask the stores with --verify"));
+    let suspended = |stack: &Stack| {
+        let hint = "set spec.suspend to false, or ask the stores with --verify";
+        Report::undetermined(stack, "suspended: nothing is read, so nothing is known", hint)
+    };
+    if is_suspended(&stack) {
+        return Ok(suspended(&stack));
     }
     let requested = if args.refresh { Some(current::request_sync(cluster, &stack.name_any()).await?) } else { None };
     match current::wait(cluster, stack, requested.as_ref(), args.timeout, printer).await? {
+        current::Waited::Current(stack) if is_suspended(&stack) => Ok(suspended(&stack)),
         current::Waited::Current(stack) => Ok(verdict::of_status(&stack, component)),
         current::Waited::NotYet { stack, why } => Ok(Report::undetermined(
             &stack,
@@ -118,6 +122,10 @@ async fn by_status(
             "is the operator running? --timeout waits longer, --verify asks the stores instead",
         )),
     }
+}
+
+fn is_suspended(stack: &Stack) -> bool {
+    stack.spec.suspend == Some(true)
 }
 
 fn print(report: &Report, output: Output, printer: &mut Printer) {

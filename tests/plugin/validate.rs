@@ -143,6 +143,34 @@ async fn waits_for_the_spec_and_for_the_inputs() {
 }
 
 #[tokio::test]
+async fn what_came_after_the_status_is_waited_for() {
+    let fixture = Fixture::new("validate").await;
+    let of_nothing = json!({"component": "", "name": "A", "state": "Error", "scope": "stack", "store": "Store/app",
+                            "required": true, "reason": "BackendNotFound", "message": "m"});
+    fixture.stack("prod", json!({"imports": [{"stack": "base"}]})).await;
+    fixture
+        .status("prod", json!({"conditions": [ready("False", "BackendNotFound", "m")], "secrets": [of_nothing]}))
+        .await;
+    let nothing = fixture.run(&["validate", "-s", "prod", "--timeout", "0s"]).await;
+    assert!(nothing.code == 3 && nothing.text().starts_with("error: A: BackendNotFound: m\n"), "{nothing:?}");
+    fixture.stack("base", json!({})).await;
+    let import = fixture.run(&["validate", "-s", "prod", "--timeout", "0s"]).await;
+    assert!(import.text().contains("did not look at the present Stack/base"), "{import:?}");
+    fixture.status("prod", json!({"inputs": {"Stack/base": 1}})).await;
+    fixture
+        .apply(json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "app"},
+                      "spec": {"kubernetes": {}}}))
+        .await;
+    let store = fixture.run(&["validate", "-s", "prod", "--timeout", "0s"]).await;
+    assert!(store.text().contains("did not look at the present Store/app"), "{store:?}");
+    // What only an edit of the Stack can cure waits for nothing.
+    let stalled = json!({"type": "Stalled", "status": "True", "reason": "NoBackend", "message": "m"});
+    fixture.status("prod", json!({"conditions": [ready("False", "NoBackend", "m"), stalled]})).await;
+    let stalled = fixture.run(&["validate", "-s", "prod", "--refresh", "--timeout", "0s"]).await;
+    assert_eq!(stalled.code, 1, "{stalled:?}");
+}
+
+#[tokio::test]
 async fn an_input_that_one_may_not_read_is_trusted() {
     let fixture = Fixture::new("validate").await;
     fixture.stack("prod", json!({})).await;

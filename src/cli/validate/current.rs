@@ -1,5 +1,6 @@
 //! Waits until a Stack's status is about the present spec, the present inputs and the sync that was asked for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -12,8 +13,10 @@ use tokio::time::Instant;
 use super::super::context::{Cluster, is_forbidden, request_failed};
 use super::super::exit::Failure;
 use super::super::printer::Printer;
-use super::super::rows::is_observed;
+use super::super::rows::{condition, is_observed};
 use crate::api::marks::SYNC_REQUESTED_AT;
+use crate::api::stack::Import;
+use crate::api::status::STALLED;
 use crate::api::{Catalog, ClusterStore, Stack, Store};
 
 /// The first pause between two looks; each one is half as long again, up to [`LONGEST_PAUSE`].
@@ -97,14 +100,17 @@ async fn outdated(cluster: &Cluster, stack: &Stack, requested: Option<&Timestamp
     if !is_observed(stack) {
         return Ok(Some(format!("the operator did not look at generation {generation} of the spec")));
     }
+    if condition(stack, STALLED).is_some_and(|stalled| stalled.status == "True") {
+        // Nothing but an edit of this Stack cures it, so that no input and no sync changes the answer.
+        return Ok(None);
+    }
     let handled = stack.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
     if let Some(requested) = requested
         && !is_handled(*requested, handled)
     {
         return Ok(Some("the operator did not finish the sync that was asked for".to_owned()));
     }
-    let inputs = stack.status.as_ref().map(|status| status.inputs.clone()).unwrap_or_default();
-    let mut lookups = stream::iter(inputs)
+    let mut lookups = stream::iter(inputs(stack))
         .map(|(input, known)| async move {
             let present = generation_of(cluster, &input).await?;
             Ok::<_, Failure>(present.is_some_and(|present| present != known).then_some(input))
@@ -116,6 +122,20 @@ async fn outdated(cluster: &Cluster, stack: &Stack, requested: Option<&Timestamp
         }
     }
     Ok(None)
+}
+
+/// The generations that the status was computed from. What it looked for and did not find is not among its `inputs`:
+/// such objects, as far as the Stack names them, have the generation 0 here, so that one which is there now is noticed.
+fn inputs(stack: &Stack) -> BTreeMap<String, i64> {
+    let imports = stack.spec.imports.iter().flat_map(|Import { catalog, stack }| {
+        let catalog = catalog.as_ref().map(|name| format!("Catalog/{name}"));
+        catalog.into_iter().chain(stack.as_ref().map(|name| format!("Stack/{name}")))
+    });
+    let status = stack.status.as_ref();
+    let stores = status.into_iter().flat_map(|status| &status.secrets).map(|secret| secret.store.clone());
+    let mut inputs: BTreeMap<String, i64> = imports.chain(stores).map(|input| (input, 0)).collect();
+    inputs.extend(status.into_iter().flat_map(|status| status.inputs.clone()));
+    inputs
 }
 
 /// Whether the echo is of this request, or of a later one of somebody else, which covers it.
