@@ -9,7 +9,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::context::{Cluster, is_forbidden, request_failed};
+use super::context::{Cluster, is_forbidden, is_object_name, request_failed};
 use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
@@ -142,6 +142,9 @@ async fn find<K>(cluster: &Cluster, namespace: Option<&str>, name: &str) -> Resu
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
+    if !is_object_name(name) {
+        return Ok(None);
+    }
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),

@@ -291,8 +291,9 @@ fn unreadable(namespace: &str, name: &str) -> String {
     format!("Stack {namespace}/{name} is stored in a form that this version of the plugin cannot read")
 }
 
-/// Whether a text can be the name of an object (RFC 1123 subdomain), so that asking for it makes sense.
-fn is_object_name(name: &str) -> bool {
+/// Whether a text can be the name of an object (RFC 1123 subdomain). No other text may get into a request's path.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
     name.len() <= 253
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -12,6 +12,7 @@ use super::printer::Printer;
 use super::rows::{self, Row, condition, state_word};
 use crate::api::status::{READY, STALLED, TargetStatus};
 use crate::api::{Scope, Stack};
+use crate::model::Plan;
 
 /// Show what is declared, where it comes from, where its value lives, and its state; never a value
 ///
@@ -63,7 +64,7 @@ struct Description<'a> {
 pub async fn run(cluster: &ClusterArgs, args: &DescribeArgs, printer: &mut Printer) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
-    let mut rows = rows::from_status(&stack);
+    let mut rows = rows::known(&stack);
     let mut component = None;
     if let Some(given) = args.stack.component() {
         let full_name = rows::find_component(&stack, given)
@@ -81,7 +82,7 @@ pub async fn run(cluster: &ClusterArgs, args: &DescribeArgs, printer: &mut Print
     let description = describe(&stack, rows);
     match (args.output, &args.name) {
         (Output::Text, None) => text(&description, printer),
-        (Output::Text, Some(name)) => secret_text(name, &description, printer),
+        (Output::Text, Some(name)) => secret_text(name, &description, &rows::outline(&stack), printer),
         (Output::Json, None) => printer.json(&description),
         (Output::Json, Some(_)) => printer.json(&description.secrets),
         (Output::Yaml, None) => printer.yaml(&description),
@@ -189,7 +190,18 @@ fn text(description: &Description<'_>, printer: &mut Printer) {
     }
 }
 
-fn secret_text(name: &str, description: &Description<'_>, printer: &mut Printer) {
+/// The targets that hold a secret; `None` if the Stack alone does not say.
+fn targets_of<'a>(outline: &'a Plan, row: &Row) -> Option<Vec<&'a str>> {
+    if outline.blocked.is_some() {
+        return None;
+    }
+    let index =
+        outline.secrets.iter().position(|secret| secret.component == row.declared_by && secret.name == row.name)?;
+    let holds = outline.targets.iter().filter(|target| target.entries.values().any(|entry| *entry == index));
+    Some(holds.map(|target| target.name.as_str()).collect())
+}
+
+fn secret_text(name: &str, description: &Description<'_>, outline: &Plan, printer: &mut Printer) {
     for (index, row) in description.secrets.iter().enumerate() {
         if index > 0 {
             printer.line("");
@@ -221,12 +233,7 @@ fn secret_text(name: &str, description: &Description<'_>, printer: &mut Printer)
         if let Some(time) = row.last_changed {
             field(printer, "Last changed", &time.to_string());
         }
-        let targets: Vec<&str> = description
-            .targets
-            .iter()
-            .filter(|target| row.declared_by.is_empty() || target.component == row.declared_by)
-            .map(|target| target.name.as_str())
-            .collect();
+        let Some(targets) = targets_of(outline, row) else { continue };
         let targets = if targets.is_empty() { "none".to_owned() } else { targets.join(", ") };
         field(printer, "Targets", &targets);
     }

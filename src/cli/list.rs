@@ -63,7 +63,7 @@ pub async fn run(cluster: &ClusterArgs, args: &ListArgs, printer: &mut Printer) 
             verified(&cluster, stack, args, printer).await
         } else {
             remark(stack, printer);
-            rows::from_status(stack)
+            rows::known(stack)
         };
         rows.extend(match component {
             Some((_, Some(component))) => rows::effective(&stack.spec, &component, of_stack),
@@ -106,7 +106,7 @@ async fn stacks(cluster: &Cluster, args: &ListArgs, printer: &mut Printer) -> Re
 async fn verified(cluster: &Cluster, stack: &Stack, args: &ListArgs, printer: &mut Printer) -> Vec<Row> {
     let why = match compile(cluster, stack).await {
         Ok(compiled) => match &compiled.plan.blocked {
-            None => return verify::rows(&compiled, args.operator.namespace()).await,
+            None => return verify::ask(&compiled, args.operator.namespace()).await,
             Some(problem) => (problem.reason, problem.message.clone()),
         },
         Err(failure) => (Reason::AccessDenied, failure.message),

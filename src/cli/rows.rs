@@ -12,6 +12,8 @@ use crate::api::declaration::{Declaration, Vars};
 use crate::api::stack::ComponentKind;
 use crate::api::status::{SecretState, SecretStatus};
 use crate::api::{Component, Reason, Scope, Stack, StackSpec};
+use crate::model::plan::plan;
+use crate::model::{Plan, PlannedSecret, World};
 
 /// Stands for "all" in the columns STACK and COMPONENT.
 pub const ALL: &str = "*";
@@ -132,6 +134,59 @@ fn row(stack: &Stack, secret: &SecretStatus) -> Row {
         origin: origin.clone(),
         description: description(&stack.spec, component, name),
         last_changed: last_changed.as_ref().map(|time| time.0),
+    }
+}
+
+/// What a Stack says by itself, without its imports and stores; nothing is looked up.
+#[must_use]
+pub fn outline(stack: &Stack) -> Plan {
+    plan(&stack.namespace().unwrap_or_default(), &stack.name_any(), &stack.spec, &World::default())
+}
+
+/// The rows of a Stack as its status has them; while that is about an older spec, also what is declared since, as not
+/// checked yet, and without what is declared no more.
+#[must_use]
+pub fn known(stack: &Stack) -> Vec<Row> {
+    let mut rows = from_status(stack);
+    if is_observed(stack) {
+        return rows;
+    }
+    let outline = outline(stack);
+    if outline.blocked.is_some() {
+        // It has imports: what it declares cannot be said from here.
+        return rows;
+    }
+    let mut declared = Vec::with_capacity(outline.secrets.len());
+    for secret in &outline.secrets {
+        let place = rows.iter().position(|row| row.declared_by == secret.component && row.name == secret.name);
+        declared.push(place.map_or_else(|| planned(stack, secret), |place| rows.swap_remove(place)));
+    }
+    declared
+}
+
+/// The row of a declaration that was not checked yet.
+#[must_use]
+pub fn planned(stack: &Stack, secret: &PlannedSecret) -> Row {
+    let PlannedSecret { component, name, scope, required, description, origin, default: _, path: _, read, store } =
+        secret;
+    Row {
+        namespace: stack.namespace().unwrap_or_default(),
+        stack_object: stack.name_any(),
+        stack: if *scope == Scope::Global { ALL.to_owned() } else { atmos_stack(stack) },
+        component: if *scope == Scope::Instance { component.clone() } else { ALL.to_owned() },
+        declared_by: component.clone(),
+        name: name.clone(),
+        scope: *scope,
+        store: store.as_ref().map(ToString::to_string).unwrap_or_default(),
+        status: SecretState::Unknown,
+        reason: None,
+        message: None,
+        required: *required,
+        backend_key: read.as_ref().map(|read| read.key.name.clone()).unwrap_or_default(),
+        version: String::new(),
+        origin: origin.clone(),
+        description: description.clone(),
+        last_changed: None,
     }
 }
 

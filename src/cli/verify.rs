@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
-use kube::ResourceExt;
 
 use super::compiled::Compiled;
-use super::context::atmos_stack;
-use super::rows::{ALL, Row};
+use super::rows::{self, Row};
+use crate::api::Reason;
 use crate::api::status::SecretState;
-use crate::api::{Reason, Scope};
 use crate::backend::connect::AgeIdentities;
 use crate::backend::{Error, Key, Presence};
 use crate::model::{PlannedSecret, StoreRef};
@@ -21,7 +19,7 @@ const STORES: usize = 8;
 type Answer = Result<Presence, Error>;
 
 /// The rows of a compiled Stack. An error of one store is an error of its rows.
-pub async fn rows(compiled: &Compiled<'_>, operator_namespace: Option<&str>) -> Vec<Row> {
+pub async fn ask(compiled: &Compiled<'_>, operator_namespace: Option<&str>) -> Vec<Row> {
     let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
     for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
         let keys = keys.entry(read.store.clone()).or_default();
@@ -66,12 +64,14 @@ async fn probe(
 }
 
 fn row(compiled: &Compiled<'_>, secret: &PlannedSecret, answer: Option<&Answer>) -> Row {
-    let PlannedSecret { component, name, scope, required, description, origin, default, path: _, read, store } = secret;
-    let (status, reason, message) = match (read, answer) {
+    let row = rows::planned(compiled.stack, secret);
+    let (status, reason, message) = match (&secret.read, answer) {
         (Err(problem), _) => (SecretState::Error, Some(problem.reason), Some(problem.message.clone())),
-        (Ok(_), Some(Ok(_))) => (SecretState::Initialized, None, None),
-        (Ok(_), Some(Err(error))) if error.kind.is_missing() && default.is_some() => {
-            (SecretState::Initialized, None, None)
+        (Ok(_), Some(Ok(presence))) => {
+            return Row { status: SecretState::Initialized, version: presence.version.clone(), ..row };
+        }
+        (Ok(_), Some(Err(error))) if error.kind.is_missing() && secret.default.is_some() => {
+            return Row { status: SecretState::Initialized, origin: "default".to_owned(), ..row };
         }
         (Ok(_), Some(Err(error))) => {
             let state = if error.kind.is_missing() { SecretState::Missing } else { SecretState::Error };
@@ -80,28 +80,5 @@ fn row(compiled: &Compiled<'_>, secret: &PlannedSecret, answer: Option<&Answer>)
         // A driver that gives fewer answers than keys breaks its contract.
         (Ok(_), None) => (SecretState::Error, Some(Reason::InternalError), None),
     };
-    let from_default = matches!((read, answer), (Ok(_), Some(Err(_)))) && status == SecretState::Initialized;
-    let version = match answer {
-        Some(Ok(presence)) => presence.version.clone(),
-        Some(Err(_)) | None => String::new(),
-    };
-    Row {
-        namespace: compiled.stack.namespace().unwrap_or_default(),
-        stack_object: compiled.stack.name_any(),
-        stack: if *scope == Scope::Global { ALL.to_owned() } else { atmos_stack(compiled.stack) },
-        component: if *scope == Scope::Instance { component.clone() } else { ALL.to_owned() },
-        declared_by: component.clone(),
-        name: name.clone(),
-        scope: *scope,
-        store: store.as_ref().map(StoreRef::to_string).unwrap_or_default(),
-        status,
-        reason,
-        message,
-        required: *required,
-        backend_key: read.as_ref().map(|read| read.key.name.clone()).unwrap_or_default(),
-        version,
-        origin: if from_default { "default".to_owned() } else { origin.clone() },
-        description: description.clone(),
-        last_changed: None,
-    }
+    Row { status, reason, message, ..row }
 }

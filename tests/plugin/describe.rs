@@ -49,7 +49,7 @@ Store:        Store/app
 Backend key:  atmos.plat-ue1-prod#API_KEY
 Version:      7
 Status:       initialized
-Targets:      prod-db
+Targets:      prod-db, prod-web
 ",
         fixture.namespace
     );

@@ -111,13 +111,15 @@ impl Fixture {
         }))
         .expect("a Stack");
         match self.stacks().create(&PostParams::default(), &stack).await {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let patch = Patch::Merge(json!({"spec": spec}));
-                self.stacks().patch(name, &PatchParams::default(), &patch).await.map(drop)
-            }
-            made => made.map(drop),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self.change(name, spec).await,
+            made => drop(made.expect("the Stack is accepted")),
         }
-        .expect("the Stack is accepted");
+    }
+
+    /// Changes a Stack by a merge patch of its spec.
+    pub async fn change(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.stacks().patch(name, &PatchParams::default(), &patch).await.expect("the change is accepted");
     }
 
     pub fn stacks(&self) -> Api<Stack> {

@@ -159,6 +159,26 @@ async fn says_why_nothing_or_something_old_is_listed() {
 }
 
 #[tokio::test]
+async fn what_was_never_checked_is_unknown() {
+    let fixture = Fixture::new("list").await;
+    fixture.stack("prod", json!({"secrets": {"vars": {"OLD": {"store": "app"}, "GONE": {"store": "app"}}}})).await;
+    let entry = |name: &str| json!({"component": "", "name": name, "state": "Initialized", "scope": "stack", "store": "Store/app"});
+    fixture
+        .status("prod", json!({"conditions": [ready("True", "Synced", "")], "secrets": [entry("GONE"), entry("OLD")]}))
+        .await;
+    fixture.change("prod", json!({"secrets": {"vars": {"NEW": {"store": "app"}, "GONE": null}}})).await;
+    fixture.run(&["list"]).await.is(
+        0,
+        "\
+STACK   COMPONENT   SECRET   SCOPE   STORE       STATUS
+prod    *           NEW      stack   Store/app   unknown
+prod    *           OLD      stack   Store/app   initialized
+",
+        &format!("warning: Stack {}/prod has changes that the operator has not looked at yet\n", fixture.namespace),
+    );
+}
+
+#[tokio::test]
 async fn a_hostile_message_cannot_move_the_cursor() {
     let fixture = Fixture::new("list").await;
     fixture

@@ -123,3 +123,42 @@ async fn an_identity_that_is_none_is_not_repeated() {
     assert_eq!((refused.code, refused.text()), (3, ""), "{refused:?}");
     assert!(refused.stderr.contains("SOPS_AGE_KEY") && !refused.stderr.contains(CANARY), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_cluster_store_has_its_files_in_the_operators_namespace() {
+    let operator = Fixture::new("operator").await;
+    let fixture = Fixture::new("sops").await;
+    let (public, secret) = identity();
+    let file = encrypt(&fixture, &public, &format!("TOKEN: {CANARY}\n")).await;
+    operator
+        .apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"shared.yaml": file}}))
+        .await;
+    let name = fixture.namespace.clone();
+    let store = json!({
+        "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "ClusterStore", "metadata": {"name": name},
+        "spec": {"shared": true, "allowedNamespaces": {"names": [name]},
+                 "sops": {"source": {"configMaps": ["files"]}, "file": "shared.yaml"}},
+    });
+    fixture.control_plane.apply_yaml(&store.to_string()).await.expect("the ClusterStore is accepted");
+    let catalog = json!({
+        "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Catalog", "metadata": {"name": name},
+        "spec": {"stores": {"shared": {"clusterStore": name}}, "secrets": {"vars": {"TOKEN": {"sops": "shared"}}}},
+    });
+    fixture.control_plane.apply_yaml(&catalog.to_string()).await.expect("the Catalog is accepted");
+    fixture.stack("prod", json!({"imports": [{"catalog": name}]})).await;
+    let fixture = fixture.with_variable("SOPS_AGE_KEY", secret);
+    let unnamed = fixture.run(GET).await;
+    assert_eq!(unnamed.code, 3);
+    assert!(unnamed.stderr.contains("name it with --operator-namespace"), "{unnamed:?}");
+    let arguments = [GET, &["--operator-namespace", &operator.namespace]].concat();
+    let opened = fixture.run(&arguments).await;
+    assert_eq!((opened.code, opened.text()), (0, CANARY), "{opened:?}");
+
+    // A Catalog that one may not read: nobody knows what is declared.
+    let fixture = fixture
+        .with_rights(json!([{"apiGroups": ["secrets.atmos.tools"], "resources": ["stacks"], "verbs": ["get", "list"]}]))
+        .await;
+    let denied = fixture.run(GET).await;
+    assert_eq!((denied.code, denied.text()), (3, ""));
+    assert!(denied.stderr.starts_with(&format!("error: could not read Catalog/{name}: ")), "{denied:?}");
+}

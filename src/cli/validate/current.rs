@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::context::{Cluster, is_forbidden, request_failed};
+use super::super::context::{Cluster, is_forbidden, is_object_name, request_failed};
 use super::super::exit::Failure;
 use super::super::printer::Printer;
 use super::super::rows::{condition, is_observed};
@@ -147,7 +147,7 @@ fn is_handled(requested: Timestamp, handled: Option<&str>) -> bool {
 
 /// The present generation of an input; 0 if it does not exist; `None` if the user may not know, or nobody can.
 async fn generation_of(cluster: &Cluster, input: &str) -> Result<Option<i64>, Failure> {
-    let Some((kind, name)) = input.split_once('/') else { return Ok(None) };
+    let Some((kind, name)) = input.split_once('/').filter(|(_, name)| is_object_name(name)) else { return Ok(None) };
     let (client, namespace) = (cluster.client.clone(), cluster.namespace.as_str());
     let found = match kind {
         "Catalog" => Api::<Catalog>::all(client).get_metadata_opt(name).await.map(|found| found.map(generation)),
