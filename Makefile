@@ -33,11 +33,11 @@ tools: ## Build the pinned test servers, once
 
 .PHONY: crds
 crds: ## Write crds/ from the Rust types
-	cargo run --bin atmos-secrets-operator -- crds
+	UPDATE_GENERATED=1 cargo test --quiet --test generated crds::
 
 .PHONY: docs
-docs: crds ## Write what is generated: the CRDs and the Rust documentation
-	cargo doc --workspace --no-deps
+docs: ## Write docs/reference/ from the Rust types
+	UPDATE_GENERATED=1 cargo test --quiet --test generated reference::
 
 .PHONY: cargo-deny
 cargo-deny:

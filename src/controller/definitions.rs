@@ -141,6 +141,17 @@ impl Definitions {
         self.lock().stores.get(key).cloned()
     }
 
+    /// Takes note of a status that we have just written, before the watch tells of it.
+    pub fn status_written(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
+        let mut state = self.lock();
+        let known = match state.stores.get_mut(key) {
+            Some(StoreDefinition::Store(definition)) if *definition.uid == *uid => &mut definition.status,
+            Some(StoreDefinition::ClusterStore(definition)) if *definition.uid == *uid => &mut definition.status,
+            Some(_) | None => return,
+        };
+        *known = Arc::new(status);
+    }
+
     /// Every store.
     #[must_use]
     pub fn stores(&self) -> Vec<StoreKey> {
@@ -268,8 +279,10 @@ impl Followed for Store {
     }
 
     fn store(object: DynamicObject, state: &mut State) -> Difference {
-        let key =
-            StoreKey::Store { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() };
+        let key = StoreKey::Store {
+            namespace: object.namespace().unwrap_or_default().into(),
+            name: object.name_any().into(),
+        };
         let new = definition::<StoreSpec>(&object);
         let difference = match state.stores.get(&key) {
             Some(StoreDefinition::Store(old)) => compare(Some(old), &new),

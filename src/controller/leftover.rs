@@ -57,8 +57,7 @@ pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan,
 }
 
 async fn delete(context: &Context, key: &StackKey, name: &str, metadata: &crate::cluster::Metadata) -> bool {
-    let deleted =
-        context.objects.delete_secret(&key.namespace, name, &metadata.uid, &metadata.resource_version).await;
+    let deleted = context.objects.delete_secret(&key.namespace, name, &metadata.uid, &metadata.resource_version).await;
     match deleted {
         Ok(()) => {
             tracing::info!(stack = %key, target = name, "deleted a target that left the spec");

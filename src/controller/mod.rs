@@ -410,6 +410,16 @@ impl Context {
         for user in self.relations.users(&Dependency::Stack(stack.clone())) {
             self.queue.add(user, Lane::User);
         }
+        self.release(&stack.namespace);
+    }
+
+    /// Ends the watches of a namespace that no Stack and no store needs any more.
+    pub fn release(&self, namespace: &str) {
+        let needed = !self.stacks.of_namespace(namespace).is_empty()
+            || self.definitions.stores().iter().any(|store| self.namespace_of(store) == namespace);
+        if !needed {
+            self.namespaces.release(namespace);
+        }
     }
 
     /// Takes note of what a Stack depends on.

@@ -15,13 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta, PostParams};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +32,8 @@ const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// When missing rights are asked for again: first, and at most.
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
+/// How long a sync waits for the first list of a namespace: longer than the questions and the list take together.
+const FIRST_LIST: Duration = Duration::from_secs(15);
 /// When an unanswered question is asked again.
 const NO_ANSWER: Duration = Duration::from_secs(1);
 
@@ -213,14 +213,13 @@ impl Namespace {
         *self.grant.borrow()
     }
 
-    /// Waits until the rights are known and, where granted, the first list is in.
-    pub async fn known(&self) -> Grant {
+    /// Waits until the rights are known and, where granted, the first list is in. `None` if that takes too long.
+    pub async fn known(&self) -> Option<Grant> {
         let mut receiver = self.grant.subscribe();
-        let settled = receiver
-            .wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing)
-            .await
-            .map(|grant| *grant);
-        settled.unwrap_or_else(|_| self.grant())
+        let settled =
+            receiver.wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing);
+        // The sender lives as long as `self`, so only the time can run out.
+        tokio::time::timeout(FIRST_LIST, settled).await.ok()?.ok().map(|grant| *grant)
     }
 
     /// Asks for the rights again soon, because a call was refused or a person asked.
@@ -413,13 +412,7 @@ impl Namespace {
         }
     }
 
-    fn tell_secret(
-        &self,
-        name: &str,
-        owner: Option<Box<str>>,
-        values: bool,
-        changes: &mpsc::UnboundedSender<Change>,
-    ) {
+    fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
         let change = Change::Secret { namespace: Arc::clone(&self.name), name: name.to_owned(), owner, values };
         let _ = changes.send(change);
     }

@@ -295,6 +295,8 @@ pub enum Decision {
         data: BTreeMap<String, Arc<SecretValue>>,
         /// Set if the data are not the newest of every key (PerKey, kept keys): written, but the target is not ready.
         incomplete: Option<Problem>,
+        /// Optional secrets, by index in [`Plan::secrets`], that are gone and keep their last bytes here.
+        kept: BTreeSet<usize>,
     },
     /// The Secret stays as it is.
     Hold(Problem),

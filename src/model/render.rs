@@ -1,6 +1,6 @@
 //! From what was read to what a Secret should hold, or why it is left as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
@@ -98,6 +98,7 @@ pub fn decide(
     }
     let mut data: BTreeMap<String, Arc<SecretValue>> = BTreeMap::new();
     let mut gaps = Gaps::default();
+    let mut kept = BTreeSet::new();
     for (key, index) in &target.entries {
         let (Some(secret), Some(finding)) = (secrets.get(*index), findings.get(*index)) else {
             return Decision::Hold(Problem::new(
@@ -124,6 +125,7 @@ pub fn decide(
                 (MissingPolicy::Remove, LastGood::Bytes(_) | LastGood::Unverified) if removable(*index) => {}
                 (MissingPolicy::Keep | MissingPolicy::Remove, last_good) => {
                     gaps.kept.push((secret, Some(problem)));
+                    kept.insert(*index);
                     gaps.carry(&mut data, key, secret, last_good);
                 }
             },
@@ -136,7 +138,7 @@ pub fn decide(
     if let Some(problem) = hold.or_else(|| shape_problem(target, &data)) {
         return Decision::Hold(problem);
     }
-    Decision::Write { data, incomplete: gaps.incomplete() }
+    Decision::Write { data, incomplete: gaps.incomplete(), kept }
 }
 
 /// What the target holds under one key.

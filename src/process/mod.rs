@@ -43,11 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let identity = Identity { namespace: args.namespace.clone(), user, instance: args.pod_name.clone() };
     let objects = Objects::new(client.clone());
     let digest_key = digest_key::load_or_create(&objects, &args.namespace).await.with_context(|| {
-        format!(
-            "the operator needs `get` and `create` on Secret {}/{}",
-            args.namespace,
-            digest_key::SECRET_NAME
-        )
+        format!("the operator needs `get` and `create` on Secret {}/{}", args.namespace, digest_key::SECRET_NAME)
     })?;
     let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
     let controller = Controller::new(
@@ -89,8 +85,7 @@ async fn who_am_i(client: &Client) -> anyhow::Result<String> {
     loop {
         tries += 1;
         let question = SelfSubjectReview::default();
-        let answer =
-            tokio::time::timeout(Duration::from_secs(10), api.create(&PostParams::default(), &question)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(10), api.create(&PostParams::default(), &question)).await;
         match answer {
             Ok(Ok(review)) => {
                 let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
