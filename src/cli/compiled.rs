@@ -9,7 +9,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::context::{Cluster, is_forbidden, is_object_name, request_failed};
+use super::context::{Cluster, is_forbidden, request_failed};
 use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
@@ -17,7 +17,7 @@ use super::rows;
 use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
 use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, connect};
 use crate::backend::{self, ErrorKind};
-use crate::cluster::Objects;
+use crate::cluster::{Objects, is_object_name};
 use crate::model::plan::{missing_inputs, plan};
 use crate::model::store::{Definition, facts};
 use crate::model::{Input, Lookup, Plan, PlannedSecret, Problem, StoreRef, StoreView, World};

@@ -12,6 +12,7 @@ use super::exit::Failure;
 use super::near;
 use super::printer::Printer;
 use crate::api::Stack;
+use crate::cluster::is_object_name;
 
 /// How long one call to the API server may take. kube itself waits for ever.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
@@ -291,15 +292,6 @@ fn unreadable(namespace: &str, name: &str) -> String {
     format!("Stack {namespace}/{name} is stored in a form that this version of the plugin cannot read")
 }
 
-/// Whether a text can be the name of an object (RFC 1123 subdomain). No other text may get into a request's path.
-#[must_use]
-pub fn is_object_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.ends_with(|last: char| last.is_ascii_alphanumeric())
-}
-
 /// `<namespace>/<name>` of a Stack, for messages.
 #[must_use]
 pub fn full_name(stack: &Stack) -> String {
@@ -333,14 +325,5 @@ mod tests {
         let wrong = choose(stacks, Some("bb"), "ns").unwrap_err();
         assert_eq!(wrong.message, "no Stack bb in namespace ns");
         assert_eq!(wrong.hint.unwrap(), "did you mean b?");
-    }
-
-    #[test]
-    fn object_names_are_told_from_atmos_names() {
-        for (name, legal) in
-            [("plat-ue1", true), ("a.b", true), ("plat/ue1", false), ("Plat", false), ("", false), ("a-", false)]
-        {
-            assert_eq!(is_object_name(name), legal, "{name}");
-        }
     }
 }

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::context::{Cluster, is_forbidden, is_object_name, request_failed};
+use super::super::context::{Cluster, is_forbidden, request_failed};
 use super::super::exit::Failure;
 use super::super::printer::Printer;
 use super::super::rows::{condition, is_observed};
@@ -18,6 +18,7 @@ use crate::api::marks::SYNC_REQUESTED_AT;
 use crate::api::stack::Import;
 use crate::api::status::STALLED;
 use crate::api::{Catalog, ClusterStore, Stack, Store};
+use crate::cluster::is_object_name;
 
 /// The first pause between two looks; each one is half as long again, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
