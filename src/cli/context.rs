@@ -266,11 +266,12 @@ pub fn request_failed(tried: &str, error: &kube::Error) -> Failure {
             404 => failure("the cluster does not have it")
                 .hint("are the CRDs of atmos-secrets-operator installed? try `kubectl atmos-secret version`"),
             409 => failure("somebody else changed it at the same time").hint("try again"),
-            429 | 503 | 504 => failure("the cluster is busy").hint("try again in a moment"),
+            429 | 503 | 504 => failure("the cluster is busy").hint("try again in a moment").passing(),
+            code @ 500..=599 => failure(&format!("the cluster answered {code}")).passing(),
             code => failure(&format!("the cluster answered {code}")),
         },
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            failure("the cluster did not answer").hint("try `kubectl version` with the same kubeconfig")
+            failure("the cluster did not answer").hint("try `kubectl version` with the same kubeconfig").passing()
         }
         kube::Error::Auth(_) => failure("the credentials of this kubeconfig context cannot be used")
             .hint("try `kubectl auth whoami` with the same kubeconfig"),

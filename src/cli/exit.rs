@@ -49,11 +49,13 @@ pub struct Failure {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Whether asking again, unchanged, may help.
+    pub passing: bool,
 }
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, passing: false }
     }
 
     /// The command line asks for something that cannot be.
@@ -78,6 +80,13 @@ impl Failure {
     #[must_use]
     pub fn interrupted() -> Self {
         Self::new(Exit::Interrupted, "interrupted")
+    }
+
+    /// Says that asking again, unchanged, may help.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
     }
 
     /// Adds what to do next.

@@ -115,7 +115,7 @@ impl Printer {
 
     /// Why the work could not be done and what to do.
     pub fn failure(&mut self, failure: &Failure) {
-        let Failure { exit: _, message, hint } = failure;
+        let Failure { exit: _, message, hint, passing: _ } = failure;
         let text = format!("{} {}", self.colored("error:", "1;31"), clean(message));
         self.stderr_line(&text);
         if let Some(hint) = hint {

@@ -84,7 +84,7 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
         ));
     }
     let value = value(args).await?;
-    connected.backend.write(&read.key, &value, precondition).await.map_err(|error| store_failed(&error))?;
+    connected.backend.write(&read.key, &value, precondition).await.map_err(|error| write_failed(&error))?;
     printer.info(&done(secret, read, &compiled));
     Ok(Exit::Ok)
 }
@@ -226,6 +226,17 @@ fn store_failed(error: &backend::Error) -> Failure {
             failure.hint("values are written with your own rights; `kubectl auth can-i --list` shows them")
         }
         ErrorKind::Conflict => failure.hint("somebody else set a value at the same time: look at it, then try again"),
+        _ => failure,
+    }
+}
+
+/// A write that got no answer may have happened.
+fn write_failed(error: &backend::Error) -> Failure {
+    let failure = store_failed(error);
+    match error.kind {
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unexpected => {
+            failure.hint("it is not known whether the value was written: look before you try again")
+        }
         _ => failure,
     }
 }

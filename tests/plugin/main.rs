@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod describe;
+mod faults;
 mod fixture;
 mod get;
 mod list;

@@ -74,11 +74,17 @@ pub async fn wait(
     printer: &mut Printer,
 ) -> Result<Waited, Failure> {
     let started = Instant::now();
+    let name = stack.name_any();
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
-        let Some(why) = outdated(cluster, &stack, requested).await? else { return Ok(Waited::Current(stack)) };
         let left = limit.saturating_sub(started.elapsed());
+        let why = match outdated(cluster, &stack, requested).await {
+            Ok(None) => return Ok(Waited::Current(stack)),
+            Ok(Some(why)) => why,
+            Err(failure) if failure.passing && !left.is_zero() => failure.message,
+            Err(failure) => return Err(failure),
+        };
         if left.is_zero() {
             return Ok(Waited::NotYet { stack, why });
         }
@@ -88,10 +94,16 @@ pub async fn wait(
         }
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-        let name = stack.name_any();
-        stack = cluster.stack_object(&name).await?.ok_or_else(|| {
-            Failure::access(format!("Stack {name} in namespace {} was deleted meanwhile", cluster.namespace))
-        })?;
+        match cluster.stack_object(&name).await {
+            Ok(Some(found)) => stack = found,
+            Ok(None) => {
+                let place = format!("Stack {name} in namespace {}", cluster.namespace);
+                return Err(Failure::access(format!("{place} was deleted meanwhile")));
+            }
+            // What was seen last is looked at again.
+            Err(failure) if failure.passing && !left.is_zero() => {}
+            Err(failure) => return Err(failure),
+        }
     }
 }
 
