@@ -231,12 +231,12 @@ impl Compiled<'_> {
     /// Connects a store of the plan.
     ///
     /// # Errors
-    /// As [`connect`]; [`ErrorKind::InvalidConfig`] for a sops ClusterStore while the operator's namespace is unknown.
+    /// As [`connect`].
     pub async fn connect(
         &self,
         reference: &StoreRef,
         identities: AgeIdentities,
-        operator_namespace: Option<&str>,
+        operator_namespace: &str,
     ) -> Result<Connected, backend::Error> {
         let namespace = self.stack.namespace().unwrap_or_default();
         let objects = Objects::new(self.cluster.client.clone());
@@ -244,20 +244,7 @@ impl Compiled<'_> {
             Some(StoreObject::Store(store)) => {
                 (namespace.as_str(), &store.spec.common, store.spec.kubernetes.is_some())
             }
-            Some(StoreObject::ClusterStore(store)) => {
-                let operator_namespace = match (operator_namespace, &store.spec.common.sops) {
-                    (Some(namespace), _) => namespace,
-                    // Only its sources lie in the cluster; the others are reached from here.
-                    (None, None) => namespace.as_str(),
-                    (None, Some(_)) => {
-                        let message = format!(
-                            "{reference} has its sources in the operator's namespace: name it with --operator-namespace"
-                        );
-                        return Err(backend::Error::new(ErrorKind::InvalidConfig, message));
-                    }
-                };
-                (operator_namespace, &store.spec.common, false)
-            }
+            Some(StoreObject::ClusterStore(store)) => (operator_namespace, &store.spec.common, false),
             None => {
                 let message = format!("{reference} does not exist");
                 return Err(backend::Error::new(ErrorKind::InvalidConfig, message));

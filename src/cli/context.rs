@@ -64,16 +64,15 @@ impl StackArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct OperatorArgs {
     /// The operator's namespace, where the sources of a sops ClusterStore lie
-    #[arg(long, env = "ATMOS_OPERATOR_NAMESPACE", value_name = "NAME", help_heading = "Cluster")]
-    operator_namespace: Option<String>,
-}
-
-impl OperatorArgs {
-    /// An empty variable is the same as none.
-    #[must_use]
-    pub fn namespace(&self) -> Option<&str> {
-        self.operator_namespace.as_deref().filter(|name| !name.is_empty())
-    }
+    // The default is the operator's own.
+    #[arg(
+        long,
+        env = "ATMOS_OPERATOR_NAMESPACE",
+        value_name = "NAME",
+        default_value = "atmos-secrets",
+        help_heading = "Cluster"
+    )]
+    pub operator_namespace: String,
 }
 
 /// The cluster that a verb talks to, with the user's own rights.

@@ -82,7 +82,7 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
                 (false, true) => AgeIdentities::Given(identities::of_user()?),
                 (false, false) => AgeIdentities::Given(Vec::new()),
             };
-            match compiled.connect(&read.store, identities, args.operator.namespace()).await {
+            match compiled.connect(&read.store, identities, &args.operator.operator_namespace).await {
                 Err(error) => Fetched::Error(error),
                 Ok(connected) => {
                     let answer = connected.backend.read(std::slice::from_ref(&read.key)).await.into_iter().next();
@@ -132,15 +132,17 @@ fn missing(args: &GetArgs, secret: &PlannedSecret, problem: &Problem) -> Failure
 
 fn unreadable(problem: &Problem) -> Failure {
     let failure = Failure::access(format!("{}: {}", problem.reason, problem.message));
-    match problem.reason {
-        Reason::NoMatchingKey => failure.hint(
+    if problem.reason == Reason::NoMatchingKey {
+        return failure.hint(
             "set SOPS_AGE_KEY or SOPS_AGE_KEY_FILE to your own age identity, or use the cluster's with --cluster-key",
-        ),
-        Reason::AccessDenied | Reason::GrantMissing => failure.hint(
-            "values are read with your own rights, not with the operator's; `kubectl auth can-i --list` shows them",
-        ),
-        _ => failure,
+        );
     }
+    if matches!(problem.reason, Reason::AccessDenied | Reason::GrantMissing) {
+        return failure.hint(
+            "values are read with your own rights, not with the operator's; `kubectl auth can-i --list` shows them",
+        );
+    }
+    failure
 }
 
 fn leaf(path: &Path, value: &SecretValue, name: &str) -> Result<SecretValue, Failure> {

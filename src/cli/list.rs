@@ -106,7 +106,7 @@ async fn stacks(cluster: &Cluster, args: &ListArgs, printer: &mut Printer) -> Re
 async fn verified(cluster: &Cluster, stack: &Stack, args: &ListArgs, printer: &mut Printer) -> Vec<Row> {
     let why = match compile(cluster, stack).await {
         Ok(compiled) => match &compiled.plan.blocked {
-            None => return verify::ask(&compiled, args.operator.namespace()).await,
+            None => return verify::ask(&compiled, &args.operator.operator_namespace).await,
             Some(problem) => (problem.reason, problem.message.clone()),
         },
         Err(failure) => (Reason::AccessDenied, failure.message),

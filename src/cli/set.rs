@@ -66,7 +66,7 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
     // No key opens anything here: stores that need one to write are not supported yet.
     let connected = compiled
-        .connect(&read.store, AgeIdentities::Given(Vec::new()), args.operator.namespace())
+        .connect(&read.store, AgeIdentities::Given(Vec::new()), &args.operator.operator_namespace)
         .await
         .map_err(|error| store_failed(&error))?;
     refuse_read_only(&connected, read)?;
@@ -221,24 +221,22 @@ fn trimmed(value: SecretValue) -> SecretValue {
 
 fn store_failed(error: &backend::Error) -> Failure {
     let failure = Failure::access(format!("{}: {}", error.kind.reason(), error.message));
-    match error.kind {
-        ErrorKind::PermissionDenied | ErrorKind::GrantMissing => {
-            failure.hint("values are written with your own rights; `kubectl auth can-i --list` shows them")
-        }
-        ErrorKind::Conflict => failure.hint("somebody else set a value at the same time: look at it, then try again"),
-        _ => failure,
+    if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::GrantMissing) {
+        return failure.hint("values are written with your own rights; `kubectl auth can-i --list` shows them");
     }
+    if error.kind == ErrorKind::Conflict {
+        return failure.hint("somebody else set a value at the same time: look at it, then try again");
+    }
+    failure
 }
 
 /// A write that got no answer may have happened.
 fn write_failed(error: &backend::Error) -> Failure {
     let failure = store_failed(error);
-    match error.kind {
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unexpected => {
-            failure.hint("it is not known whether the value was written: look before you try again")
-        }
-        _ => failure,
+    if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unexpected) {
+        return failure.hint("it is not known whether the value was written: look before you try again");
     }
+    failure
 }
 
 /// What was written and for whom.

@@ -87,7 +87,7 @@ async fn by_stores(
     args: &ValidateArgs,
 ) -> Result<Report, Failure> {
     let compiled = compile(cluster, stack).await?;
-    let mut rows = verify::ask(&compiled, args.operator.namespace()).await;
+    let mut rows = verify::ask(&compiled, &args.operator.operator_namespace).await;
     if let Some(component) = component {
         rows = rows::effective(&stack.spec, component, rows);
     }

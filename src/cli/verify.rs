@@ -19,7 +19,7 @@ const STORES: usize = 8;
 type Answer = Result<Presence, Error>;
 
 /// The rows of a compiled Stack. An error of one store is an error of its rows.
-pub async fn ask(compiled: &Compiled<'_>, operator_namespace: Option<&str>) -> Vec<Row> {
+pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> {
     let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
     for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
         let keys = keys.entry(read.store.clone()).or_default();
@@ -50,12 +50,7 @@ pub async fn ask(compiled: &Compiled<'_>, operator_namespace: Option<&str>) -> V
         .collect()
 }
 
-async fn probe(
-    compiled: &Compiled<'_>,
-    store: &StoreRef,
-    keys: &[Key],
-    operator_namespace: Option<&str>,
-) -> Vec<Answer> {
+async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], operator_namespace: &str) -> Vec<Answer> {
     // Metadata are in the clear: no identity is needed.
     match compiled.connect(store, AgeIdentities::Given(Vec::new()), operator_namespace).await {
         Ok(connected) => connected.backend.probe(keys).await,

@@ -27,7 +27,8 @@ pub async fn control_plane() -> &'static ControlPlane {
     control_plane
 }
 
-async fn install_crds(control_plane: &ControlPlane) {
+/// Installs our CRDs and waits until they are served.
+pub async fn install_crds(control_plane: &ControlPlane) {
     let client = control_plane.client().await.expect("a client");
     let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
         Api::all(client);
@@ -61,7 +62,11 @@ pub struct Fixture {
 impl Fixture {
     /// A new namespace; the user is the administrator.
     pub async fn new(prefix: &str) -> Self {
-        let control_plane = control_plane().await;
+        Self::on(control_plane().await, prefix).await
+    }
+
+    /// As [`Fixture::new`], on a control plane of the test's own.
+    pub async fn on(control_plane: &'static ControlPlane, prefix: &str) -> Self {
         Self {
             control_plane,
             client: control_plane.client().await.expect("a client"),

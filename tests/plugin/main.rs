@@ -9,6 +9,7 @@ mod faults;
 mod fixture;
 mod get;
 mod list;
+mod operator;
 mod set;
 mod sops;
 mod store;

@@ -147,9 +147,10 @@ async fn a_cluster_store_has_its_files_in_the_operators_namespace() {
     fixture.control_plane.apply_yaml(&catalog.to_string()).await.expect("the Catalog is accepted");
     fixture.stack("prod", json!({"imports": [{"catalog": name}]})).await;
     let fixture = fixture.with_variable("SOPS_AGE_KEY", secret);
-    let unnamed = fixture.run(GET).await;
-    assert_eq!(unnamed.code, 3);
-    assert!(unnamed.stderr.contains("name it with --operator-namespace"), "{unnamed:?}");
+    let elsewhere = fixture.run(GET).await;
+    assert_eq!(elsewhere.code, 3);
+    assert!(elsewhere.stderr.starts_with("error: SourceNotFound: "), "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("atmos-secrets/files"), "{elsewhere:?}");
     let arguments = [GET, &["--operator-namespace", &operator.namespace]].concat();
     let opened = fixture.run(&arguments).await;
     assert_eq!((opened.code, opened.text()), (0, CANARY), "{opened:?}");
