@@ -34,6 +34,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod metrics;
