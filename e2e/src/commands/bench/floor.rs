@@ -18,7 +18,7 @@ pub(super) async fn measure(control_plane: &ControlPlane, count: usize) -> anyho
     control_plane
         .apply_yaml(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}).to_string())
         .await?;
-    let stacks = stacks(control_plane, NAMESPACE)?;
+    let stacks = stacks(control_plane, NAMESPACE).await?;
     let parameters = PostParams::default();
     futures::stream::iter(0..count)
         .map(|number| {
@@ -32,7 +32,7 @@ pub(super) async fn measure(control_plane: &ControlPlane, count: usize) -> anyho
         .try_collect::<Vec<()>>()
         .await?;
 
-    let secrets: Api<Secret> = Api::namespaced(control_plane.client()?, NAMESPACE);
+    let secrets: Api<Secret> = Api::namespaced(control_plane.client().await?, NAMESPACE);
     let started = Instant::now();
     futures::stream::iter(0..count)
         .map(|number| {

@@ -6,7 +6,7 @@ use e2e::ControlPlane;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
-use kube::api::{Api, Patch, PatchParams, PartialObjectMeta};
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ const MARK: &str = "bench/edit";
 /// Edits a label of the targets, one Stack after the other, and waits for each Secret to carry it.
 pub(super) async fn measure(control_plane: &ControlPlane, load: &Load) -> anyhow::Result<Latency> {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client()?, &load.namespace);
+    let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client().await?, &load.namespace);
     let watching = tokio::spawn(async move {
         let ours = watcher::Config::default().labels("secrets.atmos.tools/managed=true");
         let mut events = std::pin::pin!(watcher(targets, ours));
@@ -37,7 +37,7 @@ pub(super) async fn measure(control_plane: &ControlPlane, load: &Load) -> anyhow
             }
         }
     });
-    let stacks = stacks(control_plane, &load.namespace)?;
+    let stacks = stacks(control_plane, &load.namespace).await?;
     // One edit that is not counted, after which the watch is known to run.
     let mut milliseconds = Vec::with_capacity(EDITS);
     for edit in 0..=EDITS {

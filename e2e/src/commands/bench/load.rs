@@ -48,9 +48,13 @@ pub(super) async fn install(control_plane: &ControlPlane) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(super) fn stacks(control_plane: &ControlPlane, namespace: &str) -> anyhow::Result<Api<DynamicObject>> {
+pub(super) async fn stacks(control_plane: &ControlPlane, namespace: &str) -> anyhow::Result<Api<DynamicObject>> {
     let kind = GroupVersionKind::gvk("secrets.atmos.tools", "v1alpha1", "Stack");
-    Ok(Api::namespaced_with(control_plane.client()?, namespace, &ApiResource::from_gvk_with_plural(&kind, "stacks")))
+    Ok(Api::namespaced_with(
+        control_plane.client().await?,
+        namespace,
+        &ApiResource::from_gvk_with_plural(&kind, "stacks"),
+    ))
 }
 
 pub(super) fn stack_name(number: usize) -> String {
@@ -90,8 +94,8 @@ impl Load {
         refresh: Option<&str>,
     ) -> anyhow::Result<Self> {
         control_plane.apply_yaml(&prepared(namespace, grant)?).await?;
-        let values: Api<Secret> = Api::namespaced(control_plane.client()?, namespace);
-        let stacks = stacks(control_plane, namespace)?;
+        let values: Api<Secret> = Api::namespaced(control_plane.client().await?, namespace);
+        let stacks = stacks(control_plane, namespace).await?;
         let parameters = PostParams::default();
         futures::stream::iter(0..count)
             .map(|number| {
@@ -126,12 +130,8 @@ impl Load {
     }
 
     /// Seconds from `started` until every Secret is there and every Stack is ready.
-    pub(super) async fn wait_until_ready(
-        &self,
-        control_plane: &ControlPlane,
-        started: Instant,
-    ) -> anyhow::Result<f64> {
-        let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client()?, &self.namespace);
+    pub(super) async fn wait_until_ready(&self, control_plane: &ControlPlane, started: Instant) -> anyhow::Result<f64> {
+        let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client().await?, &self.namespace);
         let ours = ListParams::default().labels("secrets.atmos.tools/managed=true");
         // Counting asks the API server too, so the many objects of a status are looked at only at the end.
         loop {
@@ -149,7 +149,7 @@ impl Load {
             anyhow::ensure!(started.elapsed() < LIMIT, "the cold sync did not end");
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let stacks = stacks(control_plane, &self.namespace)?;
+        let stacks = stacks(control_plane, &self.namespace).await?;
         wait_until("every Stack to be ready", LIMIT, async || {
             let list = stacks.list(&ListParams::default().match_any()).await?;
             let ready = list.items.iter().filter(|stack| is_ready(&stack.data)).count();

@@ -18,8 +18,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 impl Operator {
     /// Starts it; it is not ready yet.
     pub(super) async fn start(control_plane: &ControlPlane, program: &Path) -> anyhow::Result<Self> {
-        let kubeconfig =
-            control_plane.service_account_kubeconfig("atmos-secrets", "atmos-secrets-operator").await?;
+        let kubeconfig = control_plane.service_account_kubeconfig("atmos-secrets", "atmos-secrets-operator").await?;
         let running = Guarded::start(&Program {
             name: "the operator".to_owned(),
             path: program.to_owned(),

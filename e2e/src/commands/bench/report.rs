@@ -95,10 +95,20 @@ impl Report {
             row("processor time of the operator", &format!("{processor_seconds:.2} s"), "", None);
             row("resident memory", &format!("{:.1} MiB", *memory as f64 / 1024.0), "", None);
             let each = (*memory as f64 - self.idle_memory as f64) / *stacks as f64;
-            row("resident memory for each Stack", &format!("{each:.2} KiB"), "≤ 4 KiB", Some(each <= goal::MEMORY_PER_STACK));
+            row(
+                "resident memory for each Stack",
+                &format!("{each:.2} KiB"),
+                "≤ 4 KiB",
+                Some(each <= goal::MEMORY_PER_STACK),
+            );
         }
         let idle = self.idle_memory as f64;
-        row("resident memory without Stacks", &format!("{:.1} MiB", idle / 1024.0), "≤ 25 MiB", Some(idle <= goal::IDLE_MEMORY));
+        row(
+            "resident memory without Stacks",
+            &format!("{:.1} MiB", idle / 1024.0),
+            "≤ 25 MiB",
+            Some(idle <= goal::IDLE_MEMORY),
+        );
         if let Some(Quiet { watched_stacks, polled_stacks, rounds, requests }) = &self.quiet {
             let refreshes = *polled_stacks as f64 * f64::from(*rounds);
             let per_thousand = |count: u64| count as f64 * 1000.0 / refreshes;
@@ -108,14 +118,24 @@ impl Report {
                 "0",
                 Some(requests.writes == 0),
             );
-            row("requests for 1,000 unchanged polled refreshes", &format!("{:.0}", per_thousand(requests.total)), "", None);
+            row(
+                "requests for 1,000 unchanged polled refreshes",
+                &format!("{:.0}", per_thousand(requests.total)),
+                "",
+                None,
+            );
             for (what, count) in &requests.by_kind {
                 row(&format!("  {what}"), &format!("{:.0}", per_thousand(*count)), "", None);
             }
         }
         if let Some(Latency { edits, p50_milliseconds, p99_milliseconds }) = &self.latency {
             row(&format!("edit to Secret, {edits} edits, p50"), &format!("{p50_milliseconds:.0} ms"), "", None);
-            row("edit to Secret, p99", &format!("{p99_milliseconds:.0} ms"), "≤ 250 ms", Some(*p99_milliseconds <= goal::P99));
+            row(
+                "edit to Secret, p99",
+                &format!("{p99_milliseconds:.0} ms"),
+                "≤ 250 ms",
+                Some(*p99_milliseconds <= goal::P99),
+            );
         }
     }
 }

@@ -119,7 +119,9 @@ impl Story<'_> {
 
     async fn set(&self, witness: &mut Witness) -> anyhow::Result<()> {
         self.shell.heading("6. The value is set, and its Secret appears");
-        self.say("   A random one, piped into the plugin. It is on no command line, and the operator is not told of it.");
+        self.say(
+            "   A random one, piped into the plugin. It is on no command line, and the operator is not told of it.",
+        );
         let command = "head -c 18 /dev/urandom | base64 | \
                        kubectl atmos-secret set PAYMENT_API_KEY --component orders-api --stdin --trim";
         let is = |wanted: &'static str| move |seen: &Seen| matches!(seen, Seen::Secret { name, .. } if name == wanted);
@@ -141,7 +143,9 @@ impl Story<'_> {
 
     async fn rotate(&self, witness: &mut Witness) -> anyhow::Result<()> {
         self.shell.heading("7. A value is rotated in git, and arrives");
-        self.say("   sops puts a new password into the encrypted file; git and its tools bring the file to the cluster.");
+        self.say(
+            "   sops puts a new password into the encrypted file; git and its tools bring the file to the cluster.",
+        );
         let before = witness.secret("orders-db").await?;
         let file = format!("{QUICKSTART}/secrets/{SOPS_FILE}");
         let identity = format!("SOPS_AGE_KEY_FILE={QUICKSTART}/PUBLIC-demo-identity.txt");
@@ -193,7 +197,10 @@ impl Story<'_> {
         let command = r#"kubectl patch secret orders-db --patch '{"stringData": {"DB_USER": "edited by hand"}}'"#;
         let reaction = witness.reaction("the repair of Secret orders-db", edit, repair);
         let (_text, reaction) = tokio::try_join!(self.run(command), reaction)?;
-        self.say(&format!("\n   Secret orders-db was as it should be again {} later, and an Event tells:", elapsed(reaction)));
+        self.say(&format!(
+            "\n   Secret orders-db was as it should be again {} later, and an Event tells:",
+            elapsed(reaction)
+        ));
         let events = "kubectl get events --field-selector=reason=Drifted";
         wait_until("the Event", STATUS_LIMIT, async || {
             let ran = self.shell.quietly(events).await?;
