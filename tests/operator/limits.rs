@@ -41,9 +41,7 @@ fn many(components: usize, names: usize) -> String {
 async fn too_many_secrets_or_targets_hold_everything_as_it_is() -> anyhow::Result<()> {
     let (tenant, value) = synced().await?;
     let neighbour = Neighbour::start(&tenant).await?;
-    for (components, names, words) in
-        [(5, 201, "more than 1000 secrets are declared"), (129, 1, "129 targets")]
-    {
+    for (components, names, words) in [(5, 201, "more than 1000 secrets are declared"), (129, 1, "129 targets")] {
         tenant.stack("prod", &many(components, names)).await?;
         let status = tenant.wait_reason("prod", Reason::TooManySecrets).await?;
         let message = &condition(&status, READY).unwrap().message;

@@ -12,3 +12,4 @@ mod ownership;
 mod store_errors;
 mod sync;
 mod target_errors;
+mod value_errors;
