@@ -289,16 +289,17 @@ impl Namespace {
     }
 
     fn set_access(&self, kind: Kind, access: Access, changes: &mpsc::UnboundedSender<Change>) {
+        let mut before = access;
         let changed = self.grant.send_if_modified(|grant| {
             let field = match kind {
                 Kind::Secrets => &mut grant.secrets,
                 Kind::ConfigMaps => &mut grant.config_maps,
             };
-            let changed = *field != access;
-            *field = access;
-            changed
+            before = std::mem::replace(field, access);
+            before != access
         });
-        if changed {
+        // Whoever works here waits for the first answer anyway.
+        if changed && before != Access::Probing {
             if kind == Kind::Secrets && access != Access::Watching {
                 let mut state = self.lock();
                 state.ours.clear();

@@ -50,6 +50,10 @@ async fn sync(
     spec: &StackSpec,
     memory: &mut Recollection,
 ) -> Result<(), Failure> {
+    // Before anything is read, so that no change falls between the read and the watch.
+    let namespace = context.namespaces.use_namespace(&key.namespace);
+    namespace.known().await.ok_or(Failure::Unreachable)?;
+
     let compiled = compile(context, key, spec).await?;
     let plan = claims::apply(context, key, read, compiled.plan).await;
     context.relate(key, &plan);
