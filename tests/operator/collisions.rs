@@ -252,3 +252,55 @@ async fn a_foreign_secret_goes_to_the_stack_that_it_is_handed_to_though_an_older
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_older_stack_that_begins_to_collide_wins_until_it_ends_to() -> anyhow::Result<()> {
+    let tenant = Tenant::new().await?;
+    let [first, second] = [(); 2].map(|()| tenant.canary());
+    tenant.store("app", "kubernetes: {}").await?;
+    tenant.values("atmos.plat-prod.db", &[("A", &first)]).await?;
+    tenant.values("atmos.plat-prod.other", &[("A", &first)]).await?;
+    tenant.stack("older", &spec("plat-prod", "other", "of-older")).await?;
+    tenant.wait_ready("older").await?;
+    tenant.wait_older("older").await?;
+    tenant.stack("younger", &spec("plat_prod", "db", "of-younger")).await?;
+    tenant.wait_ready("younger").await?;
+
+    tenant.stack("older", &spec("plat-prod", "db", "of-older")).await?;
+    tenant.wait_reason("younger", Reason::PathCollision).await?;
+    tenant.wait_ready("older").await?;
+    tenant.values("atmos.plat-prod.db", &[("A", &second)]).await?;
+    tenant.wait_secret("of-older", secret(&[("A", &second)])).await?;
+    // What the younger one wrote before stays as it is.
+    tenant.sync("younger").await?;
+    assert_eq!(tenant.secret("of-younger").await?, secret(&[("A", &first)]));
+
+    tenant.stack("older", &spec("plat-prod", "other", "of-older")).await?;
+    tenant.wait_ready("younger").await?;
+    assert_eq!(tenant.secret("of-younger").await?, secret(&[("A", &second)]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_moves_to_another_stack_once_it_is_deleted() -> anyhow::Result<()> {
+    let tenant = Tenant::new().await?;
+    let [first, second] = [(); 2].map(|()| tenant.canary());
+    tenant.store("app", "kubernetes: {}").await?;
+    tenant.values("atmos.one.db", &[("A", &first)]).await?;
+    tenant.values("atmos.two.db", &[("A", &second)]).await?;
+    let one = |target: &str| {
+        format!(
+            "{{defaultStore: app, targetDefaults: {{deletionPolicy: Delete}}, components: {{terraform: {{db: {{secrets: {{vars: {{A: {{}}}}}}, targets: {{{target}: {{}}}}}}}}}}}}"
+        )
+    };
+    tenant.stack("one", &one("moving")).await?;
+    tenant.wait_ready("one").await?;
+    tenant.stack("two", &spec("two", "db", "moving")).await?;
+    tenant.wait_reason("two", Reason::OwnerConflict).await?;
+    assert_eq!(tenant.secret("moving").await?, secret(&[("A", &first)]));
+    tenant.stack("one", &one("staying")).await?;
+    tenant.wait_ready("two").await?;
+    assert_eq!(tenant.secret("moving").await?, secret(&[("A", &second)]));
+    assert_eq!(tenant.secret("staying").await?, secret(&[("A", &first)]));
+    Ok(())
+}
