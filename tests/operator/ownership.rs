@@ -153,15 +153,7 @@ async fn an_edited_target_is_corrected() -> anyhow::Result<()> {
     let good = secret(&[("A", &value), ("B", &value)]);
     tenant.patch_secret("target", json!({"data": {"A": "ZWRpdGVk", "MORE": "bW9yZQ=="}})).await?;
     tenant.wait_secret("target", good.clone()).await?;
-    let has_event = async || {
-        let events = tenant.events("prod").await?;
-        anyhow::ensure!(
-            events.iter().any(|(reason, note)| reason == "Drifted" && note.contains("target target was edited")),
-            "{events:?}"
-        );
-        Ok(())
-    };
-    e2e::wait_until("the Event about the edit", crate::harness::LIMIT, has_event).await?;
+    tenant.wait_event("prod", Reason::Drifted, "target target was edited").await?;
     tenant.delete("Secret", "target").await?;
     tenant.wait_secret("target", good.clone()).await?;
     // Our labels are put back, those of others stay.

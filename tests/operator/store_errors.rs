@@ -21,7 +21,7 @@ async fn a_missing_store_is_named_until_it_appears() -> anyhow::Result<()> {
         (SecretState::Error, Some(Reason::BackendNotFound))
     );
     assert_eq!(tenant.secret("prod-db").await?, None);
-    assert!(tenant.events("prod").await?.iter().any(|(reason, note)| reason == "BackendNotFound" && note == message));
+    tenant.wait_event("prod", Reason::BackendNotFound, message).await?;
     neighbour.still_syncs().await?;
 
     tenant.store("later", "kubernetes: {}").await?;

@@ -76,6 +76,17 @@ impl Tenant {
         .await
     }
 
+    /// Waits until an Event says this of a Stack. It is sent after the status.
+    pub async fn wait_event(&self, stack: &str, reason: Reason, note: &str) -> anyhow::Result<()> {
+        e2e::wait_until(format!("an Event {reason} of Stack {}/{stack}", self.namespace), LIMIT, async || {
+            let events = self.events(stack).await?;
+            let said = events.iter().any(|(word, text)| word == reason.as_str() && text.contains(note));
+            anyhow::ensure!(said, "{events:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Every status that a Stack ever had, oldest first.
     pub async fn history(&self, stack: &str) -> anyhow::Result<Vec<StackStatus>> {
         let stacks = self.stacks();
