@@ -50,6 +50,9 @@ fn definition(context: &Context, change: &definitions::Changed) {
             context.stores.queue.add(store.clone(), Lane::User);
         } else {
             context.stores.define(context, store);
+            if context.definitions.store(store).is_none() {
+                context.release_namespace(&context.namespace_of(store));
+            }
         }
     }
     for user in context.relations.users(&change.object) {

@@ -75,6 +75,12 @@ impl Stacks {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether there is one of this name, as far as the watch knows.
+    #[must_use]
+    pub fn contains(&self, key: &StackKey) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// The Stacks of a namespace.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Vec<StackKey> {

@@ -89,7 +89,7 @@ impl Stores {
                 self.pool.remove(&old.uid);
             }
             self.queue.remove(key);
-            context.release(&context.namespace_of(key));
+            context.release_namespace(&context.namespace_of(key));
             return;
         };
         let namespace = context.namespace_of(key);
@@ -253,6 +253,9 @@ impl Stores {
             Ok(_) => ("True", Reason::Connected, "the store answers".to_owned()),
             Err(_) if readable.is_none() => {
                 ("False", Reason::InvalidSpec, "this version of the operator cannot read the definition".to_owned())
+            }
+            Err(error) if error.kind == ErrorKind::GrantMissing => {
+                ("False", Reason::GrantMissing, context.read_hint(key))
             }
             Err(error) => ("False", error.kind.reason(), error.message.clone()),
         };
