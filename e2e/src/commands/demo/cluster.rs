@@ -143,7 +143,10 @@ impl Stage {
         }
         anyhow::ensure!(status.success(), "{}", text.trim());
         let objects = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        Ok(objects.filter(|words| words.len() == 3 && words.first() != Some(&NAMESPACE)).map(|words| words.join("/")).collect())
+        Ok(objects
+            .filter(|words| words.len() == 3 && words.first() != Some(&NAMESPACE))
+            .map(|words| words.join("/"))
+            .collect())
     }
 }
 

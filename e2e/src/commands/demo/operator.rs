@@ -31,7 +31,8 @@ impl Operator {
     ///
     /// When it ends, or is not ready in time: with the end of its log.
     pub(super) async fn start(shell: &Shell) -> anyhow::Result<Self> {
-        let line = format!("kubectl create token {OPERATOR} --namespace={OPERATOR_NAMESPACE} --duration=24h 2>/dev/null");
+        let line =
+            format!("kubectl create token {OPERATOR} --namespace={OPERATOR_NAMESPACE} --duration=24h 2>/dev/null");
         let Ran { text: token, status } = shell.quietly(&line).await?;
         anyhow::ensure!(status.success(), "could not get a token for the operator's service account");
         let ours = std::fs::read_to_string(shell.kubeconfig()).context("could not read the demo's kubeconfig")?;

@@ -43,10 +43,11 @@ impl Witness {
             let data = object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
             Some(Seen::Secret { name, data })
         });
-        let config_maps = watcher(config_maps, watcher::Config::default()).default_backoff().filter_map(async |event| {
-            let object = applied(event)?;
-            Some(Seen::ConfigMap { name: object.name_any(), data: object.data.unwrap_or_default() })
-        });
+        let config_maps =
+            watcher(config_maps, watcher::Config::default()).default_backoff().filter_map(async |event| {
+                let object = applied(event)?;
+                Some(Seen::ConfigMap { name: object.name_any(), data: object.data.unwrap_or_default() })
+            });
         let events = futures::stream::select(secrets.boxed(), config_maps.boxed()).boxed();
         Self { events, secrets: BTreeMap::new() }
     }
@@ -112,7 +113,9 @@ impl Witness {
         };
         match timeout(LIMIT, watch).await {
             Ok(reaction) => reaction,
-            Err(_elapsed) if began.is_none() => anyhow::bail!("waited {LIMIT:?} in vain for what should lead to {what}"),
+            Err(_elapsed) if began.is_none() => {
+                anyhow::bail!("waited {LIMIT:?} in vain for what should lead to {what}")
+            }
             Err(_elapsed) => anyhow::bail!("waited {LIMIT:?} in vain for {what}"),
         }
     }
