@@ -29,7 +29,14 @@ fn pages() -> Vec<(PathBuf, String)> {
             }
         }
     }
-    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "e2e/README.md"];
+    let top = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "e2e/README.md",
+        "examples/quickstart/README.md",
+    ];
     let mut found: Vec<PathBuf> = top.iter().map(|name| root().join(name)).collect();
     collect(&root().join("docs"), &mut found);
     found.into_iter().map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a page"))).collect()
