@@ -13,8 +13,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: tools ## Show the operator at work on a local control plane
-	cargo run --package e2e --bin e2e -- demo
+demo: tools ## Show the operator at work on a local control plane, or with DEMO_CONTEXT=current in yours
+	@cargo run --quiet --package e2e --bin e2e -- demo $(DEMO_ARGUMENTS)
 
 .PHONY: test
 test: tools ## Run every test, against real servers where there are any
@@ -31,13 +31,18 @@ lint: cargo-deny ## Check formatting, lints, documentation, dependencies and lic
 tools: ## Build the pinned test servers, once
 	cargo run --package e2e --bin e2e -- tools >/dev/null
 
+.PHONY: bench
+bench: tools ## Measure the operator against the API server's own write floor (about 10 minutes)
+	cargo build --release --bin atmos-secrets-operator
+	cargo run --package e2e --bin e2e -- bench
+
 .PHONY: crds
 crds: ## Write crds/ from the Rust types
-	cargo run --bin atmos-secrets-operator -- crds
+	UPDATE_GENERATED=1 cargo test --quiet --test generated crds::
 
 .PHONY: docs
-docs: crds ## Write what is generated: the CRDs and the Rust documentation
-	cargo doc --workspace --no-deps
+docs: ## Write docs/reference/ from the Rust types
+	UPDATE_GENERATED=1 cargo test --quiet --test generated reference::
 
 .PHONY: cargo-deny
 cargo-deny:

@@ -105,9 +105,7 @@ impl Metrics {
     /// The encoder failed, which it does only on a broken writer.
     pub fn render(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
         let Gauges { user, background, delayed, running, stacks, keys } = *gauges;
-        for (place, count) in
-            [("user", user), ("background", background), ("delayed", delayed), ("running", running)]
-        {
+        for (place, count) in [("user", user), ("background", background), ("delayed", delayed), ("running", running)] {
             self.queue.with_label_values(&[place]).set(gauge(count));
         }
         self.stacks.set(gauge(stacks));
@@ -121,7 +119,6 @@ impl Metrics {
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-
 
 #[cfg(test)]
 mod tests {

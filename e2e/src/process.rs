@@ -123,7 +123,7 @@ impl Drop for Guarded {
 
 /// A private temporary folder that is removed when this process ends in whatever way.
 #[derive(Debug)]
-pub(crate) struct DataFolder {
+pub struct DataFolder {
     path: PathBuf,
     janitor: Child,
     lifeline: Option<ChildStdin>,
@@ -135,7 +135,7 @@ impl DataFolder {
     /// # Errors
     ///
     /// When the folder or its janitor cannot be made.
-    pub(crate) fn new(prefix: &str) -> anyhow::Result<Self> {
+    pub fn new(prefix: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix(prefix).tempdir().context("could not make a temporary folder")?;
         let mut janitor = Command::new("sh")
             .args(["-c", JANITOR, "janitor"])
@@ -151,7 +151,9 @@ impl DataFolder {
         Ok(Self { path: folder.keep(), janitor, lifeline })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -19,7 +19,12 @@ use super::stack::ComponentMetadata;
     category = "atmos",
     derive = "PartialEq",
     doc = "A Catalog holds declarations that Stacks import: no value, no target. Its components are bases only.",
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "The time since its creation"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogSpec {

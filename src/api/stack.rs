@@ -27,10 +27,10 @@ use super::status::StackStatus;
     printcolumn(name = "Initialized", type_ = "string", json_path = ".status.initialized", description = "How many declared secrets have a value"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "One word that says why"),
     printcolumn(name = "Missing", type_ = "string", json_path = ".status.missing", description = "The first required secret without a value, and how many more"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "The time since its creation"),
     printcolumn(name = "Stack", type_ = "string", json_path = ".spec.name", priority = 1, description = "The Atmos stack name, where it differs from the object's name"),
     printcolumn(name = "Stores", type_ = "string", json_path = ".status.stores", priority = 1, description = "The stores in use"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why, and what to do")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StackSpec {

@@ -1,5 +1,7 @@
 //! Status of the kinds. Nothing here holds a value, its length or an unkeyed hash.
 
+mod bounds;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -8,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::declaration::Scope;
 use super::reason::Reason;
+
+pub use bounds::LARGEST_STATUS;
 
 /// The condition type that every kind has.
 pub const READY: &str = "Ready";

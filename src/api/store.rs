@@ -1,5 +1,14 @@
 //! `Store` and `ClusterStore`: where values live, and how the operator reaches them.
 
+#![expect(clippy::duplicated_attributes, reason = "columns of one type, and rules of one shape, repeat their parts")]
+
+mod aws;
+mod azure;
+mod gcp;
+mod reference;
+mod sops;
+mod vault;
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
@@ -7,6 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::StoreStatus;
+
+pub use aws::{Ambient, AssumeRole, AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, SsmTier, TagValue};
+pub use azure::{AzureAuth, AzureClientSecret, AzureKeyVault, AzureManagedIdentity, AzureWorkloadIdentity};
+pub use gcp::{GcpAuth, GcpSecretManager, GcpWorkloadIdentity};
+pub use reference::{CertificateAuthority, SecretKey, ServiceAccountToken};
+pub use sops::{Sops, SopsAge, SopsAwsKms, SopsAzureKeyVault, SopsGcpKms, SopsSource, SopsVaultTransit};
+pub use vault::{Vault, VaultAppRole, VaultAuth, VaultRole};
 
 /// A store of one namespace. Its credentials, sources and CAs are objects of the same namespace.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -20,10 +36,25 @@ use super::status::StoreStatus;
     status = "StoreStatus",
     derive = "PartialEq",
     doc = "A Store says where values live and how the operator reaches them. Who may write a Store can use every Secret of its namespace.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Kind", type_ = "string", json_path = ".status.kind"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "True when the store answers with the credentials given"
+    ),
+    printcolumn(name = "Kind", type_ = "string", json_path = ".status.kind", description = "The kind of store"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "One word that says why"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "The time since its creation"
+    ),
     printcolumn(
         name = "Users",
         type_ = "integer",
@@ -35,7 +66,8 @@ use super::status::StoreStatus;
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
+        priority = 1,
+        description = "Why, and what to do"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -67,10 +99,25 @@ pub struct StoreSpec {
     status = "StoreStatus",
     derive = "PartialEq",
     doc = "A ClusterStore is a store that the cluster's administrators offer to chosen namespaces. A Stack reaches it only through an alias.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Kind", type_ = "string", json_path = ".status.kind"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "True when the store answers with the credentials given"
+    ),
+    printcolumn(name = "Kind", type_ = "string", json_path = ".status.kind", description = "The kind of store"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "One word that says why"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "The time since its creation"
+    ),
     printcolumn(
         name = "Users",
         type_ = "integer",
@@ -82,7 +129,8 @@ pub struct StoreSpec {
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
+        priority = 1,
+        description = "Why, and what to do"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -198,481 +246,6 @@ pub struct RateLimit {
     /// Calls per second.
     #[schemars(range(min = 1, max = 10000))]
     pub per_second: u32,
-}
-
-/// AWS Secrets Manager.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AwsSecretsManager {
-    /// The region, such as `us-east-1`.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
-    pub region: String,
-    /// A custom endpoint (https), if the operator's allow-list has its host. Default: derived from the region.
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The KMS key for secrets that are created. Default: the account's.
-    #[schemars(length(max = 2048))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kms_key_id: Option<String>,
-    /// Tags for secrets that are created.
-    #[schemars(extend("maxProperties" = 50))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, TagValue>,
-    /// Regions to read from while the first does not answer, in order.
-    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replica_regions: Vec<String>,
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AwsAuth>,
-}
-
-/// AWS Systems Manager Parameter Store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AwsSsm {
-    /// The region, such as `us-east-1`.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
-    pub region: String,
-    /// A custom endpoint (https), if the operator's allow-list has its host. Default: derived from the region.
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The KMS key for parameters that are created. Default: the account's.
-    #[schemars(length(max = 2048))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kms_key_id: Option<String>,
-    /// The tier of parameters that are created: `Standard` (values up to 4 KiB), `Advanced` (up to 8 KiB) or
-    /// `Intelligent-Tiering` (AWS chooses). Default: the account's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tier: Option<SsmTier>,
-    /// Tags for parameters that are created.
-    #[schemars(extend("maxProperties" = 50))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, TagValue>,
-    /// `true` also reads parameters of type String. Default: `false`, only SecureString.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow_plaintext_source: Option<bool>,
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AwsAuth>,
-}
-
-/// The tier of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = super::schema::leave_description_to_the_field)]
-pub enum SsmTier {
-    /// Values up to 4 KiB.
-    Standard,
-    /// Values up to 8 KiB.
-    Advanced,
-    /// AWS chooses.
-    #[serde(rename = "Intelligent-Tiering")]
-    IntelligentTiering,
-}
-
-/// The value of a tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct TagValue(#[schemars(length(max = 256))] pub String);
-
-/// AWS credentials: one of `secret`, `serviceAccount` and `ambient`, and a chain of roles on top.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secret), has(self.serviceAccount), has(self.ambient)].filter(set, set).size() == 1").message("set exactly one of secret, serviceAccount, ambient"))]
-pub struct AwsAuth {
-    /// Static keys in a Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<AwsKeys>,
-    /// A web identity token of a ServiceAccount.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<ServiceAccountToken>,
-    /// The operator's own credentials; only in a ClusterStore, and only if the operator was started with
-    /// `--allow-ambient-credentials`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ambient: Option<Ambient>,
-    /// Roles assumed one after the other.
-    #[schemars(length(max = 4))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub assume_role: Vec<AssumeRole>,
-}
-
-/// The operator's own credentials.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-pub struct Ambient {}
-
-/// Static AWS keys in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AwsKeys {
-    /// The Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Its key with the access key id. Default: `accessKeyId`.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_key_id_key: Option<String>,
-    /// Its key with the secret access key. Default: `secretAccessKey`.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_access_key_key: Option<String>,
-    /// Its key with the session token. Default: none.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_token_key: Option<String>,
-}
-
-/// A token of a ServiceAccount, requested for an audience.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceAccountToken {
-    /// The ServiceAccount.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// The audience. Default: the provider's own.
-    #[schemars(length(min = 1, max = 512))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-}
-
-/// A role to assume.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AssumeRole {
-    /// The role's ARN.
-    #[schemars(length(min = 20, max = 2048))]
-    pub role_arn: String,
-    /// The external id that the role's trust policy asks for.
-    #[schemars(length(min = 2, max = 1224))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_id: Option<String>,
-    /// The session name. Default: namespace and name of the Store.
-    #[schemars(length(min = 2, max = 64))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_name: Option<String>,
-}
-
-/// HashiCorp Vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Vault {
-    /// The address (https), if the operator's allow-list has its host.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://"))]
-    pub address: String,
-    /// The namespace of Vault Enterprise.
-    #[schemars(length(max = 512))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The mount of the KV engine, such as `secret`.
-    #[schemars(length(min = 1, max = 512))]
-    pub mount: String,
-    /// `1` or `2`. Default: `2`.
-    #[schemars(range(min = 1, max = 2))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kv_version: Option<u8>,
-    /// The certificate authority. Default: the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<CertificateAuthority>,
-    /// The login.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<VaultAuth>,
-}
-
-/// PEM certificates in a ConfigMap or a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.configMap) != has(self.secret)").message("set exactly one of configMap, secret"))]
-pub struct CertificateAuthority {
-    /// The ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<String>,
-    /// The Secret.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
-    /// The key in it. Default: `ca.crt`.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-/// A key of a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    /// The Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub secret: String,
-    /// The key in it.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-/// A login to Vault: exactly one method.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct VaultAuth {
-    /// A token in a Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<SecretKey>,
-    /// The Kubernetes method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kubernetes: Option<VaultRole>,
-    /// The AppRole method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approle: Option<VaultAppRole>,
-    /// The JWT method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwt: Option<VaultRole>,
-}
-
-/// A role that a ServiceAccount logs in to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct VaultRole {
-    /// The mount of the method. Default: `kubernetes` or `jwt`.
-    #[schemars(length(min = 1, max = 512))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mount: Option<String>,
-    /// The role.
-    #[schemars(length(min = 1, max = 512))]
-    pub role: String,
-    /// Whose token is presented.
-    pub service_account: ServiceAccountToken,
-}
-
-/// An AppRole.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct VaultAppRole {
-    /// The mount of the method. Default: `approle`.
-    #[schemars(length(min = 1, max = 512))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mount: Option<String>,
-    /// The role id.
-    #[schemars(length(min = 1, max = 512))]
-    pub role_id: String,
-    /// The secret id.
-    pub secret_id: SecretKey,
-}
-
-/// Azure Key Vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AzureKeyVault {
-    /// The vault's address, such as `https://NAME.vault.azure.net`.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://"))]
-    pub vault_url: String,
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AzureAuth>,
-}
-
-/// Azure credentials: exactly one kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct AzureAuth {
-    /// Workload identity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload_identity: Option<AzureWorkloadIdentity>,
-    /// A managed identity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed_identity: Option<AzureManagedIdentity>,
-    /// A client secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret: Option<AzureClientSecret>,
-}
-
-/// Azure workload identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AzureWorkloadIdentity {
-    /// The tenant.
-    #[schemars(length(min = 1, max = 64))]
-    pub tenant_id: String,
-    /// The client.
-    #[schemars(length(min = 1, max = 64))]
-    pub client_id: String,
-    /// Whose token is presented.
-    pub service_account: ServiceAccountToken,
-}
-
-/// An Azure managed identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AzureManagedIdentity {
-    /// The client. Default: the system-assigned identity.
-    #[schemars(length(min = 1, max = 64))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_id: Option<String>,
-}
-
-/// An Azure client secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AzureClientSecret {
-    /// The tenant.
-    #[schemars(length(min = 1, max = 64))]
-    pub tenant_id: String,
-    /// The client.
-    #[schemars(length(min = 1, max = 64))]
-    pub client_id: String,
-    /// The client's secret.
-    pub client_secret: SecretKey,
-}
-
-/// Google Cloud Secret Manager.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GcpSecretManager {
-    /// The project.
-    #[schemars(length(min = 1, max = 64))]
-    pub project_id: String,
-    /// Regions for secrets that are created. Default: automatic replication.
-    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub locations: Vec<String>,
-    /// A custom endpoint (https), if the operator's allow-list has its host.
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<GcpAuth>,
-}
-
-/// Google Cloud credentials: exactly one kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct GcpAuth {
-    /// Workload identity federation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload_identity: Option<GcpWorkloadIdentity>,
-    /// A service-account key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account_key: Option<SecretKey>,
-}
-
-/// Workload identity federation of Google Cloud.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GcpWorkloadIdentity {
-    /// The full name of the workload identity provider, which is also the token's audience.
-    #[schemars(length(min = 1, max = 512))]
-    pub provider: String,
-    /// The Google service account to act as. Default: the federated identity itself.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account_email: Option<String>,
-    /// Whose token is presented.
-    pub service_account: ServiceAccountToken,
-}
-
-/// SOPS files held in ConfigMaps or Secrets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Sops {
-    /// The objects whose keys are the files.
-    pub source: SopsSource,
-    /// The file's name as a template over `{{ atmos_stack }}` and `{{ atmos_component }}`. Default: `<stack>.enc.yaml`,
-    /// `<stack>.<component>.enc.yaml`, `global.enc.yaml`.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// age identities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub age: Option<SopsAge>,
-    /// AWS KMS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aws_kms: Option<SopsAwsKms>,
-    /// Google Cloud KMS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gcp_kms: Option<SopsGcpKms>,
-    /// Azure Key Vault keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub azure_key_vault: Option<SopsAzureKeyVault>,
-    /// Vault transit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vault_transit: Option<SopsVaultTransit>,
-    /// Recipients that a file may have; a file with another one is refused. Default: any.
-    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_recipients: Vec<String>,
-}
-
-/// The objects whose keys are SOPS files: exactly one kind. Their keys are one union; a name in two of them is an error.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct SopsSource {
-    /// Names of ConfigMaps.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub config_maps: Vec<String>,
-    /// Names of Secrets.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<String>,
-}
-
-/// age identities.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SopsAge {
-    /// Keys of Secrets with identities (`AGE-SECRET-KEY-1…`, one per line); all are tried.
-    #[schemars(length(min = 1, max = 16))]
-    pub keys: Vec<SecretKey>,
-}
-
-/// AWS KMS for SOPS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SopsAwsKms {
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AwsAuth>,
-}
-
-/// Google Cloud KMS for SOPS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SopsGcpKms {
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<GcpAuth>,
-}
-
-/// Azure Key Vault keys for SOPS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SopsAzureKeyVault {
-    /// The credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<AzureAuth>,
-}
-
-/// Vault transit for SOPS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SopsVaultTransit {
-    /// The address (https), if the operator's allow-list has its host.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://"))]
-    pub address: String,
-    /// The namespace of Vault Enterprise.
-    #[schemars(length(max = 512))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The certificate authority. Default: the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<CertificateAuthority>,
-    /// The login.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<VaultAuth>,
 }
 
 /// Values in Secrets of this namespace, laid out like SOPS files: one Secret per scope, `<prefix>.<stack>.<component>`,

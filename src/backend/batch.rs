@@ -196,7 +196,9 @@ impl State {
         {
             return TakeOff::After(std::mem::take(&mut gathering.ahead));
         }
-        let Some(Gathering { keys, ahead: _, full: _, flight }) = self.close(id) else { return TakeOff::Now(Vec::new()) };
+        let Some(Gathering { keys, ahead: _, full: _, flight }) = self.close(id) else {
+            return TakeOff::Now(Vec::new());
+        };
         for key in &keys {
             self.under_way.insert(key.clone(), (id, flight.clone()));
         }

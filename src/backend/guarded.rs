@@ -174,7 +174,11 @@ impl Guarded {
         let mut tries = 0;
         loop {
             tries += 1;
-            let open: Vec<usize> = (0..).zip(&answers).filter(|(_, answer)| may_repeat(operation, answer)).map(|(index, _)| index).collect();
+            let open: Vec<usize> = (0..)
+                .zip(&answers)
+                .filter(|(_, answer)| may_repeat(operation, answer))
+                .map(|(index, _)| index)
+                .collect();
             let wanted: Vec<Key> = open.iter().filter_map(|index| keys.get(*index).cloned()).collect();
             if wanted.is_empty() {
                 break;
@@ -198,7 +202,9 @@ impl Guarded {
             }
             let failed = answers.iter().filter(|answer| may_repeat(operation, answer));
             let longest = failed.filter_map(|answer| answer.as_ref()?.as_ref().err()?.retry_after).max();
-            if !answers.iter().any(|answer| may_repeat(operation, answer)) || !self.pause(tries, deadline, longest).await {
+            if !answers.iter().any(|answer| may_repeat(operation, answer))
+                || !self.pause(tries, deadline, longest).await
+            {
                 break;
             }
         }

@@ -5,8 +5,16 @@
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
 //! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
 //!
-//! `connect` is the only place that names a driver. Retry, timeout and context live in `guarded` alone; sharing of
-//! reads lives in `batch`; connected stores live in `pool`.
+//! ```text
+//! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
+//!
+//! reads: [batch]  each key once, in full batches, shared by all who ask
+//!   └─▶ backend: [guarded]  deadline, bounded retry, measurement, the store's name in errors
+//!         └─▶ driver: [kubernetes], [sops]  one call to the store; its errors as kinds, in our words
+//! ```
+//!
+//! [`connect`] is the only place that names a driver. [`memory`] is the contract in its plainest form, for tests; the suite
+//! in `tests/conformance` holds every driver against the guarantees of [`Backend`], on real servers.
 
 pub mod batch;
 pub mod connect;
@@ -103,7 +111,8 @@ pub struct Capabilities {
 /// 3. A missing key is [`ErrorKind::NotFound`]; it is never reported for a refusal, a failure or a key that is there.
 /// 4. One bad key does not fail the others.
 /// 5. The version is stable while the value is unchanged and differs after a change, where the store has versions.
-/// 6. [`probe`](Self::probe) reads metadata only: it decrypts nothing and needs no right to read values.
+/// 6. [`probe`](Self::probe) reads metadata only: it decrypts nothing and needs no right to read values. The one exception
+///    is `kubernetes`, where a key has no metadata of its own.
 /// 7. What [`capabilities`](Self::capabilities) denies is [`ErrorKind::Unsupported`].
 /// 8. Calls may run concurrently. Dropping a call's future leaves the driver usable.
 /// 9. No value and no text of the remote side is in an error.

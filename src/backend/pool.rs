@@ -112,8 +112,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
         let attempt = attempt.boxed().shared();
         // A shared future has a weak form until it is done, and this one has not begun.
         if let Some(weak) = attempt.downgrade() {
-            let entry =
-                Entry { identity: identity.clone(), slot: Slot::Connecting(weak), last_used: Instant::now() };
+            let entry = Entry { identity: identity.clone(), slot: Slot::Connecting(weak), last_used: Instant::now() };
             entries.insert(identity.uid.clone(), entry);
         }
         attempt

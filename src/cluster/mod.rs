@@ -7,6 +7,8 @@
 //!
 //! One call is one request: there is no retry in here, and [`client`] makes a client without kube's own. Each call has a
 //! deadline. Dropping a call's future abandons the request; a write may then have happened or not.
+//!
+//! [`SecretValue`]: crate::value::SecretValue
 
 mod buffer;
 mod error;
@@ -35,9 +37,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of one answered object. etcd takes 1.5 MiB; managed fields and the envelope come on top.
 const MAX_OBJECT: usize = 4 << 20;
 /// The most bytes of one answered page.
-const MAX_PAGE: usize = 64 << 20;
+const MAX_PAGE: usize = 32 << 20;
 /// Objects in one page: so many that a page of the largest Secrets stays below [`MAX_PAGE`].
-const PAGE: u32 = 40;
+const PAGE: u32 = 16;
 /// The most bytes of an error's body that are read to find out why.
 const MAX_STATUS: usize = 64 << 10;
 /// How long to wait for a connection before the server counts as gone.
@@ -52,7 +54,6 @@ const SILENCE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// The configuration names credentials or certificates that cannot be used.
-#[expect(clippy::result_large_err, reason = "kube's own error, once per process")]
 pub fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);

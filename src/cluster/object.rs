@@ -122,8 +122,7 @@ pub(super) fn decode_secret_list(body: &[u8]) -> Option<(Vec<Secret>, Option<Str
 }
 
 pub(super) fn decode_config_map(body: &[u8]) -> Option<ConfigMap> {
-    let raw: RawConfigMap =
-        serde_json::from_slice(body).ok().filter(|raw: &RawConfigMap| raw.kind == "ConfigMap")?;
+    let raw: RawConfigMap = serde_json::from_slice(body).ok().filter(|raw: &RawConfigMap| raw.kind == "ConfigMap")?;
     let text = raw.data.unwrap_or_default().into_iter().map(|(key, Text(value))| (key, value));
     let binary = raw.binary_data.unwrap_or_default().into_iter().map(|(key, Base64(value))| (key, value));
     Some(ConfigMap { metadata: raw.metadata.into_metadata(), data: text.chain(binary).collect() })

@@ -1,6 +1,6 @@
 //! [`Objects`] against an HTTP server that answers whatever the test wants.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::sync::{Arc, Mutex};
 
@@ -78,7 +78,8 @@ async fn a_refusal_says_its_code_and_its_cause_and_no_text() {
         (code, json!({"kind": "Status", "reason": reason, "message": message, "code": code}).to_string())
     };
     let webhook = format!("admission webhook \"a.b\" denied the request: exceeded quota: {CANARY}");
-    let policy = format!("secrets \"s\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {CANARY}");
+    let policy =
+        format!("secrets \"s\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {CANARY}");
     let quota = format!("secrets \"s\" is forbidden: exceeded quota: {CANARY}, requested: secrets=1");
     let gone = "secrets \"s\" is forbidden: unable to create new content in namespace n because it is being terminated";
     for ((code, body), reason, cause) in [
@@ -231,7 +232,10 @@ async fn lists_are_read_to_the_last_page() {
     let found = server.objects.list_secrets("n", "secrets.atmos.tools/values", "true").await.unwrap();
     assert_eq!(found.len(), 2);
     let queries: Vec<String> = server.seen().iter().map(|seen| seen.uri.query().unwrap().to_owned()).collect();
-    assert!(queries.iter().all(|query| query.contains("labelSelector=secrets.atmos.tools%2Fvalues%3Dtrue")), "{queries:?}");
+    assert!(
+        queries.iter().all(|query| query.contains("labelSelector=secrets.atmos.tools%2Fvalues%3Dtrue")),
+        "{queries:?}"
+    );
 }
 
 #[tokio::test]

@@ -278,8 +278,10 @@ impl Followed for Store {
     }
 
     fn store(object: DynamicObject, state: &mut State) -> Difference {
-        let key =
-            StoreKey::Store { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() };
+        let key = StoreKey::Store {
+            namespace: object.namespace().unwrap_or_default().into(),
+            name: object.name_any().into(),
+        };
         let new = definition::<StoreSpec>(&object);
         let difference = match state.stores.get(&key) {
             Some(StoreDefinition::Store(old)) => compare(Some(old), &new),

@@ -43,7 +43,9 @@ pub enum Error {
         source: cluster::Error,
     },
     /// The Secret is not a key.
-    #[error("Secret {namespace}/{SECRET_NAME} holds no digest key: expected `id` and 32 bytes in `key`; delete it, and the operator makes a new one")]
+    #[error(
+        "Secret {namespace}/{SECRET_NAME} holds no digest key: expected `id` and 32 bytes in `key`; delete it, and the operator makes a new one"
+    )]
     Malformed {
         /// Where.
         namespace: String,
@@ -144,8 +146,7 @@ mod tests {
     use super::*;
 
     fn secret(stamp: Option<&str>, value: &[u8]) -> Secret {
-        let mut metadata =
-            Metadata { namespace: "payments".into(), name: "orders-db".into(), ..Metadata::default() };
+        let mut metadata = Metadata { namespace: "payments".into(), name: "orders-db".into(), ..Metadata::default() };
         if let Some(stamp) = stamp {
             metadata.annotations.insert(marks::DIGEST, stamp);
         }

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use super::relations::StackKey;
 use super::stacks::within;
@@ -46,13 +46,8 @@ impl Events {
 
     async fn publish(&self, stack: &StackKey, uid: &str, type_: EventType, reason: &str, note: &str) {
         let note: String = note.chars().take(LONGEST_NOTE).collect();
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: "Sync".to_owned(),
-            secondary: None,
-        };
+        let event =
+            Event { type_, reason: reason.to_owned(), note: Some(note), action: "Sync".to_owned(), secondary: None };
         let reference = ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),
             kind: Some("Stack".to_owned()),

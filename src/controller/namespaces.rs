@@ -15,13 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta, PostParams};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +34,9 @@ const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::fr
 
 /// How long after a look that found rights gone the second one is.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
+
+/// How long a sync waits for the first list of a namespace: longer than the questions and the list take together.
+const FIRST_LIST: Duration = Duration::from_secs(15);
 
 /// When an unanswered question is asked again.
 const NO_ANSWER: Duration = Duration::from_secs(1);
@@ -216,14 +217,13 @@ impl Namespace {
         *self.grant.borrow()
     }
 
-    /// Waits until the rights are known and, where granted, the first list is in.
-    pub async fn known(&self) -> Grant {
+    /// Waits until the rights are known and, where granted, the first list is in. `None` if that takes too long.
+    pub async fn known(&self) -> Option<Grant> {
         let mut receiver = self.grant.subscribe();
-        let settled = receiver
-            .wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing)
-            .await
-            .map(|grant| *grant);
-        settled.unwrap_or_else(|_| self.grant())
+        let settled =
+            receiver.wait_for(|grant| grant.secrets != Access::Probing && grant.config_maps != Access::Probing);
+        // The sender lives as long as `self`, so only the time can run out.
+        tokio::time::timeout(FIRST_LIST, settled).await.ok()?.ok().map(|grant| *grant)
     }
 
     /// Asks for the rights again soon, because a call was refused or a person asked.
@@ -429,25 +429,20 @@ impl Namespace {
             Some(seen) => state.ours.insert(name.as_str().into(), seen),
             None => state.ours.remove(name.as_str()),
         };
+        let former = before.map(|seen| seen.stack).filter(|former| Some(former) != owner_now.as_ref());
         let our_own_write = owner_now.is_some() && state.writing.contains(name.as_str());
         drop(state);
-        if !our_own_write {
-            self.tell_secret(
-                &name,
-                owner_now.or_else(|| before.map(|seen| seen.stack)),
-                values || values_before,
-                changes,
-            );
+        if former.is_none() && our_own_write {
+            return;
         }
+        // A Secret that changes hands concerns both, also when it was the new owner who wrote.
+        if former.is_some() && owner_now.is_some() {
+            self.tell_secret(&name, owner_now.clone(), false, changes);
+        }
+        self.tell_secret(&name, former.or(owner_now), values || values_before, changes);
     }
 
-    fn tell_secret(
-        &self,
-        name: &str,
-        owner: Option<Box<str>>,
-        values: bool,
-        changes: &mpsc::UnboundedSender<Change>,
-    ) {
+    fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
         let change = Change::Secret { namespace: Arc::clone(&self.name), name: name.to_owned(), owner, values };
         let _ = changes.send(change);
     }
@@ -548,6 +543,49 @@ pub async fn may(client: &Client, namespace: &str, resource: &str, verb: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use kube::core::{ObjectMeta, PartialObjectMetaExt};
+
+    fn owned_by(stack: &str, version: &str) -> PartialObjectMeta<Secret> {
+        let mark = |key: &str, value: &str| Some([(key.to_owned(), value.to_owned())].into());
+        let meta = ObjectMeta {
+            name: Some("target".to_owned()),
+            resource_version: Some(version.to_owned()),
+            labels: mark(marks::MANAGED, "true"),
+            annotations: mark(marks::STACK, stack),
+            ..ObjectMeta::default()
+        };
+        meta.into_response_partial()
+    }
+
+    #[tokio::test]
+    async fn our_own_write_is_news_only_to_a_former_owner() {
+        let watching = Grant { secrets: Access::Watching, config_maps: Access::Watching };
+        let namespace = Namespace {
+            name: "payments".into(),
+            grant: watch::Sender::new(watching),
+            probe: Notify::new(),
+            stop: CancellationToken::new(),
+            state: Mutex::default(),
+        };
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let mut told = || {
+            let mut owners = Vec::new();
+            while let Ok(Change::Secret { owner, .. }) = receiver.try_recv() {
+                owners.extend(owner.map(String::from));
+            }
+            owners
+        };
+        namespace.begin_write("target");
+        namespace.take_secret(&owned_by("first", "1"), &sender);
+        namespace.take_secret(&owned_by("first", "2"), &sender);
+        assert_eq!(told(), Vec::<String>::new());
+        namespace.take_secret(&owned_by("second", "3"), &sender);
+        assert_eq!(told(), ["second", "first"]);
+        namespace.end_write("target", Some("3"));
+        namespace.take_secret(&owned_by("second", "4"), &sender);
+        assert_eq!(told(), ["second"]);
+    }
 
     #[test]
     fn versions_compare_as_numbers() {

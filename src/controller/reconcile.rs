@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, PartialObjectMeta};
 use kube::ResourceExt;
+use kube::api::{Api, PartialObjectMeta};
 use tokio::time::Instant;
 
+use super::Context;
 use super::claims;
 use super::definitions::StoreDefinition;
 use super::memory::Recollection;
@@ -16,7 +17,6 @@ use super::refresh::Reading;
 use super::relations::{Dependency, StackKey, StoreKey};
 use super::stacks::{self, Failure, Read, within};
 use super::target::{Again, Done, Work};
-use super::Context;
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
 use crate::api::store::NamespaceSelector;
 use crate::api::{Reason, StackSpec, StackStatus};
@@ -38,9 +38,24 @@ pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure>
     };
     let Some(spec) = usable(context, key, &read).await? else { return Ok(()) };
     let mut memory = context.memory.take(key, &read.uid);
+    let result = sync(context, key, &read, &spec, &mut memory).await;
+    context.memory.put(key, memory);
+    result
+}
 
-    let compiled = compile(context, key, &spec).await?;
-    let plan = claims::apply(context, key, &read, compiled.plan);
+async fn sync(
+    context: &Context,
+    key: &StackKey,
+    read: &Read,
+    spec: &StackSpec,
+    memory: &mut Recollection,
+) -> Result<(), Failure> {
+    // Before anything is read, so that no change falls between the read and the watch.
+    let namespace = context.namespaces.use_namespace(&key.namespace);
+    namespace.known().await.ok_or(Failure::Unreachable)?;
+
+    let compiled = compile(context, key, spec).await?;
+    let plan = claims::apply(context, key, read, compiled.plan).await;
     context.relate(key, &plan);
 
     let results = read_keys(context, key, &plan).await;
@@ -48,8 +63,8 @@ pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure>
     let covered = covered(context, key, &plan);
     register(context, key, &plan, &compiled.intervals, &results);
 
-    let targets = write_targets(context, key, &read, &plan, &findings, &covered, &mut memory).await;
-    let leftover = super::leftover::handle(context, key, &read, &plan, &targets).await;
+    let targets = write_targets(context, key, read, &plan, &findings, &covered, memory).await?;
+    let leftover = super::leftover::handle(context, key, read, &plan, &targets).await;
 
     let settled = targets.iter().all(|done| !done.again.is_trouble());
     let status = outcome::status(&Observation {
@@ -57,17 +72,17 @@ pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure>
         findings: &findings,
         covered: &covered,
         targets: &targets.iter().map(|done| done.report.clone()).collect::<Vec<_>>(),
+        kept: &targets.iter().flat_map(|done| done.kept.iter().copied()).collect(),
         previous: &read.status,
         generation: read.generation,
         inputs: compiled.generations,
-        aliases: &aliases(&spec),
+        aliases: &aliases(spec),
         handled_sync: if settled { read.sync_requested.clone() } else { read.status.last_handled_sync.clone() },
         leftover,
         now: jiff::Timestamp::now(),
     });
-    report(context, key, &read, &status, &targets).await?;
-    plan_next(context, key, &plan, &targets, &mut memory);
-    context.memory.put(key, memory);
+    report(context, key, read, &status, &targets).await?;
+    plan_next(context, key, &plan, &targets, memory);
     Ok(())
 }
 
@@ -132,14 +147,21 @@ async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Result<
                 }
                 Input::Store(reference) => match store_view(context, key, reference).await? {
                     Some((view, minimum, generation)) => {
+                        let hidden = matches!(&view, StoreView::Refused(problem) if problem.reason == Reason::NamespaceNotAllowed);
                         shortest.insert(reference.clone(), minimum);
                         world.stores.insert(reference.clone(), view);
-                        Some(generation)
+                        (!hidden).then_some(generation)
                     }
                     None => None,
                 },
             };
-            if let Some(generation) = generation {
+            // An object that is absent counts as generation 0, so that a reader sees when it came after this status. Not
+            // so a ClusterStore: a namespace that is not admitted must not learn whether it exists.
+            let absent = match &input {
+                Input::Catalog(_) | Input::Stack(_) | Input::Store(StoreRef::Store(_)) => Some(0),
+                Input::Store(StoreRef::ClusterStore(_)) => None,
+            };
+            if let Some(generation) = generation.or(absent) {
                 generations.insert(input.to_string(), generation);
             }
             loaded.insert(input);
@@ -293,13 +315,13 @@ async fn write_targets(
     findings: &[Finding],
     covered: &[bool],
     memory: &mut Recollection,
-) -> Vec<Done> {
+) -> Result<Vec<Done>, Failure> {
     if plan.blocked.is_some() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let removable = removable(plan, findings, memory);
     let namespace = context.namespaces.use_namespace(&key.namespace);
-    let grant = namespace.known().await;
+    let grant = namespace.known().await.ok_or(Failure::Unreachable)?;
     let mut done = Vec::with_capacity(plan.targets.len());
     for target in &plan.targets {
         if grant.secrets == super::namespaces::Access::Denied && target.problem.is_none() {
@@ -335,7 +357,7 @@ async fn write_targets(
     }
     memory.targets.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
     memory.fights.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
-    done
+    Ok(done)
 }
 
 /// A target that is held back only by passing errors, each covered by a good read, is as ready as it was.
@@ -354,7 +376,8 @@ fn keep_through_trouble(
         Some(Finding::Unknown) | None => false,
     });
     if was_ready && passing && ((done.report.derived && !done.report.ready) || done.again.is_trouble()) {
-        let some_error = target.entries.values().any(|index| matches!(findings.get(*index), Some(Finding::Error { .. })));
+        let some_error =
+            target.entries.values().any(|index| matches!(findings.get(*index), Some(Finding::Error { .. })));
         if some_error || done.again.is_trouble() {
             done.report = TargetReport { ready: true, ..TargetReport::default() };
         }

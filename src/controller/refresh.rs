@@ -50,10 +50,13 @@ pub struct Refresh {
     started: Instant,
 }
 
+/// A key in use.
+type Used = (StoreKey, Arc<Key>);
+
 #[derive(Default)]
 struct State {
     stores: HashMap<StoreKey, Index>,
-    of_stack: HashMap<StackKey, Box<[(StoreKey, Arc<Key>)]>>,
+    of_stack: HashMap<StackKey, Box<[Used]>>,
     timers: BTreeMap<(Instant, u64), Timer>,
     next_number: u64,
 }
@@ -144,7 +147,7 @@ impl Refresh {
     pub fn register(&self, stack: &StackKey, readings: &[Reading<'_>]) {
         let now = Instant::now();
         let mut state = self.lock();
-        let mut used: Vec<(StoreKey, Arc<Key>)> = Vec::with_capacity(readings.len());
+        let mut used: Vec<Used> = Vec::with_capacity(readings.len());
         for reading in readings {
             let index = state.stores.entry(reading.store.clone()).or_default();
             let key = match index.keys.get_key_value(&reading.key) {
@@ -172,7 +175,8 @@ impl Refresh {
                 entry.told_stale = false;
                 entry.retry = None;
             }
-            let wants_retry = reading.result.as_ref().is_err_and(|error| wants_retry(error.kind)) && entry.retry.is_none();
+            let wants_retry =
+                reading.result.as_ref().is_err_and(|error| wants_retry(error.kind)) && entry.retry.is_none();
             let tick = entry.interval();
             if wants_retry {
                 let wait = schedule::next_retry(None, entry.interval_or_default());
@@ -407,9 +411,8 @@ impl Refresh {
         if changed {
             affected.extend(entry.users.iter().map(|(stack, _)| stack.clone()));
         }
-        let retry = error.is_some_and(|error| {
-            if watched { error.kind.is_transient() } else { wants_retry(error.kind) }
-        });
+        let retry =
+            error.is_some_and(|error| if watched { error.kind.is_transient() } else { wants_retry(error.kind) });
         if retry {
             let wait = schedule::next_retry(entry.retry, entry.interval_or_default());
             entry.retry = Some(wait);
@@ -476,7 +479,7 @@ impl State {
         self.arm(now + wait, Timer::Tick(store.clone(), interval));
     }
 
-    fn drop_user<'a>(&mut self, stack: &StackKey, used: impl Iterator<Item = &'a (StoreKey, Arc<Key>)>) {
+    fn drop_user<'a>(&mut self, stack: &StackKey, used: impl Iterator<Item = &'a Used>) {
         for (store, key) in used {
             let Some(index) = self.stores.get_mut(store) else { continue };
             if let Some(entry) = index.keys.get_mut(key) {
@@ -492,3 +495,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,8 +59,9 @@ mod tests {
     #[test]
     fn stores_are_spread_over_the_interval() {
         let interval = Duration::from_secs(60);
-        let ticks: Vec<Duration> =
-            (0..200).map(|number| until_tick(&format!("uid-{number}"), interval, Duration::from_secs(1_000_000))).collect();
+        let ticks: Vec<Duration> = (0..200)
+            .map(|number| until_tick(&format!("uid-{number}"), interval, Duration::from_secs(1_000_000)))
+            .collect();
         for quarter in 0..4u32 {
             let range = interval * quarter / 4..interval * (quarter + 1) / 4;
             let count = ticks.iter().filter(|tick| range.contains(*tick)).count();

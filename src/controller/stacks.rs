@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PartialObjectMeta};
+use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
@@ -45,6 +45,7 @@ pub struct Stacks {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
+    created: jiff::Timestamp,
     uid: Box<str>,
     generation: i64,
     sync_requested: Option<Box<str>>,
@@ -132,20 +133,19 @@ impl Stacks {
                     for key in before.keys().filter(|key| !listed.contains_key(key)) {
                         let _ = changes.send(Change::Gone(key.clone()));
                     }
-                    for (key, mark) in &listed {
-                        if before.get(key) != Some(mark) {
-                            let _ = changes.send(Change::Listed(key.clone()));
-                        }
+                    // The older first, since the younger yields where two claim one key.
+                    let mut new: Vec<(&StackKey, &Mark)> =
+                        listed.iter().filter(|(key, mark)| before.get(*key) != Some(*mark)).collect();
+                    new.sort_by_key(|(_, mark)| (mark.created, &mark.uid));
+                    for (key, _) in new {
+                        let _ = changes.send(Change::Listed(key.clone()));
                     }
                     self.ready.send_replace(true);
                 }
                 Ok(Some(Event::Apply(meta))) => {
                     let (key, mark) = identify(&meta);
-                    let before = self
-                        .seen
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(key.clone(), mark.clone());
+                    let before =
+                        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark.clone());
                     if before.as_ref() != Some(&mark) {
                         let _ = changes.send(Change::Edited(key));
                     }
@@ -165,6 +165,7 @@ impl Stacks {
 fn identify(meta: &PartialObjectMeta<Stack>) -> (StackKey, Mark) {
     let key = StackKey::new(&meta.namespace().unwrap_or_default(), &meta.name_any());
     let mark = Mark {
+        created: meta.creation_timestamp().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
         uid: meta.uid().unwrap_or_default().into(),
         generation: meta.metadata.generation.unwrap_or_default(),
         sync_requested: meta.annotations().get(marks::SYNC_REQUESTED_AT).map(|text| text.as_str().into()),
@@ -204,7 +205,7 @@ pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failur
         Read {
             uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            created: object.creation_timestamp().unwrap_or_else(|| Time(jiff::Timestamp::UNIX_EPOCH)),
+            created: object.creation_timestamp().unwrap_or(Time(jiff::Timestamp::UNIX_EPOCH)),
             sync_requested: object.annotations().get(marks::SYNC_REQUESTED_AT).cloned(),
             spec: serde_json::from_value(spec).map_or(Lookup::Invalid, |spec| Lookup::Found(Arc::new(spec))),
             status: serde_json::from_value(raw_status.clone()).unwrap_or_default(),
@@ -218,12 +219,7 @@ pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failur
 ///
 /// # Errors
 /// The API server refused or did not answer.
-pub async fn patch_status(
-    client: &Client,
-    key: &StackKey,
-    read: &Read,
-    status: &StackStatus,
-) -> Result<bool, Failure> {
+pub async fn patch_status(client: &Client, key: &StackKey, read: &Read, status: &StackStatus) -> Result<bool, Failure> {
     let Some(patch) = difference(&read.raw_status, status) else { return Ok(false) };
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource());
     // The uid makes the API server refuse the patch if the object was re-created meanwhile.

@@ -17,7 +17,9 @@ use super::stacks::{Failure, difference, within};
 use crate::api::status::READY;
 use crate::api::store::Connection;
 use crate::api::{ClusterStore, Reason, Store, StoreStatus};
-use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, Dependencies, Watched, connect, dependencies, kind};
+use crate::backend::connect::{
+    AgeIdentities, ConnectRequest, Connected, Dependencies, Watched, connect, dependencies, kind,
+};
 use crate::backend::pool::{Identity, Pool};
 use crate::backend::{Error, ErrorKind, Versioned};
 use crate::model::Lookup;
@@ -143,9 +145,9 @@ impl Stores {
         };
         let mut concerned: Vec<Concerned> = Vec::new();
         if let Some(stores) = state.by_object.get(&object) {
-            let sources = stores
-                .iter()
-                .filter(|store| state.known.get(*store).is_some_and(|known| known.dependencies.sources.contains(&object)));
+            let sources = stores.iter().filter(|store| {
+                state.known.get(*store).is_some_and(|known| known.dependencies.sources.contains(&object))
+            });
             concerned.extend(sources.map(|store| Concerned { store: store.clone(), object: None }));
         }
         if values
@@ -238,7 +240,9 @@ impl Stores {
         let Some(definition) = context.definitions.store(key) else { return Ok(()) };
         let readable = connection(&definition);
         let checked = match &readable {
-            None => Err(Error::new(ErrorKind::InvalidConfig, "this version of the operator cannot read the definition")),
+            None => {
+                Err(Error::new(ErrorKind::InvalidConfig, "this version of the operator cannot read the definition"))
+            }
             Some(_) => match self.connect(context, key).await {
                 Ok(live) => live.backend.check().await.map(|()| live.recipients.clone()),
                 Err(error) => Err(error),
@@ -262,8 +266,14 @@ impl Stores {
         let users = if context.stacks.are_known() { counted } else { before.users.or(counted) };
         let wanted = StoreStatus {
             observed_generation: Some(generation),
-            kind: readable.as_ref().and_then(|(connection, kubernetes)| kind(connection, *kubernetes)).map(str::to_owned),
-            last_handled_sync: definition.sync_requested().map(str::to_owned).or_else(|| before.last_handled_sync.clone()),
+            kind: readable
+                .as_ref()
+                .and_then(|(connection, kubernetes)| kind(connection, *kubernetes))
+                .map(str::to_owned),
+            last_handled_sync: definition
+                .sync_requested()
+                .map(str::to_owned)
+                .or_else(|| before.last_handled_sync.clone()),
             users,
             recipients: checked.as_ref().cloned().unwrap_or_else(|_| before.recipients.clone()),
             conditions: vec![condition_of(&before.conditions, READY, status, reason, &message, generation, now)],
@@ -338,12 +348,7 @@ fn connection(definition: &StoreDefinition) -> Option<(Connection, bool)> {
     }
 }
 
-async fn patch_status(
-    context: &Context,
-    key: &StoreKey,
-    uid: &str,
-    status: &serde_json::Value,
-) -> Result<(), Failure> {
+async fn patch_status(context: &Context, key: &StoreKey, uid: &str, status: &serde_json::Value) -> Result<(), Failure> {
     let (api, name): (Api<DynamicObject>, &str) = match key {
         StoreKey::Store { namespace, name } => {
             (Api::namespaced_with(context.client.clone(), namespace, &ApiResource::erase::<Store>(&())), name)

@@ -8,16 +8,16 @@
 //! digest of what we wrote. A new Secret costs one POST. Only otherwise the Secret is read, compared and, if it differs,
 //! replaced under its resourceVersion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::Context;
 use super::digest_key::{self, Stamp};
 use super::namespaces::{Namespace, Sight, may};
 use super::relations::StackKey;
-use super::Context;
 use crate::api::stack::{DeletionPolicy, DriftPolicy, SyncPolicy};
 use crate::api::{GROUP, Reason, VERSION, marks};
 use crate::cluster::{self, Cause, Secret, SecretDraft};
@@ -50,6 +50,8 @@ pub struct Done {
     pub again: Again,
     /// Somebody had edited the Secret and we wrote it again.
     pub repaired: bool,
+    /// Optional secrets, by index in the plan, that are gone and keep their last bytes here.
+    pub kept: BTreeSet<usize>,
     /// The write undid a change that somebody made to what we had written.
     pub undid: bool,
 }
@@ -122,7 +124,7 @@ impl Work<'_> {
             return held(problem.clone(), true);
         }
         let sight = self.namespace.sight(&target.name);
-        if let Decision::Write { data, incomplete: None } = &decision
+        if let Decision::Write { data, incomplete: None, .. } = &decision
             && self.is_complete(target)
         {
             let digest = self.digest(target, &self.desired(target, data));
@@ -134,7 +136,7 @@ impl Work<'_> {
             }
         }
         if sight == Sight::NotOurs
-            && let Decision::Write { data, incomplete } = &decision
+            && let Decision::Write { data, incomplete, .. } = &decision
         {
             match self.create(target, data, incomplete.clone(), remembered).await {
                 Ok(done) => return done,
@@ -152,7 +154,9 @@ impl Work<'_> {
                 Ok(Some(secret)) => self.replace(target, secret, remembered).await,
                 Ok(None) => match self.decide(target, None) {
                     Decision::Hold(problem) => return held(problem, true),
-                    Decision::Write { data, incomplete } => self.create(target, &data, incomplete, remembered).await,
+                    Decision::Write { data, incomplete, .. } => {
+                        self.create(target, &data, incomplete, remembered).await
+                    }
                 },
                 Err(error) => return self.failed("get", &error).await,
             };
@@ -223,9 +227,9 @@ impl Work<'_> {
         }
         let stamp = digest_key::verify(&self.context.digest_key, &secret);
         let current = Current { data: std::mem::take(&mut secret.data), verified: stamp == Stamp::Verified };
-        let (data, incomplete) = match self.decide(target, Some(&current)) {
+        let (data, incomplete, kept) = match self.decide(target, Some(&current)) {
             Decision::Hold(problem) => return Ok(held(problem, true)),
-            Decision::Write { data, incomplete } => (data, incomplete),
+            Decision::Write { data, incomplete, kept } => (data, incomplete, kept),
         };
         let desired = self.desired(target, &data);
         let same_data = current.data.len() == data.len()
@@ -234,17 +238,14 @@ impl Work<'_> {
             let known = self.remember(target, &desired, &secret.metadata.resource_version);
             return Ok(match incomplete {
                 None => unchanged(known),
-                Some(problem) => Done { remembered: Some(known), ..held(problem, true) },
+                Some(problem) => Done { remembered: Some(known), kept, ..held(problem, true) },
             });
         }
         let edited = !adopting && stamp == Stamp::Broken && !same_data;
         if edited && self.plan.drift == DriftPolicy::Report {
             let message = "the Secret was edited, and drift: Report leaves it so; set drift: Correct, or delete the \
                            Secret, to have it written again";
-            return Ok(held(
-                Problem { reason: Reason::Drifted, message: message.to_owned(), stalled: false },
-                false,
-            ));
+            return Ok(held(Problem { reason: Reason::Drifted, message: message.to_owned(), stalled: false }, false));
         }
         if secret.immutable && !same_data {
             let message = "the Secret is immutable; rename the target, or delete the Secret".to_owned();
@@ -270,6 +271,7 @@ impl Work<'_> {
         self.end_write(target, written.as_ref().ok());
         let mut done = self.wrote(target, &desired, &written?, incomplete, edited);
         done.report.changed = !same_data;
+        done.kept = kept;
         done.undid = undone.is_some();
         Ok(done)
     }
@@ -291,10 +293,7 @@ impl Work<'_> {
 
     /// Whether every key of the target has a value, so that nothing of the present content is needed.
     fn is_complete(&self, target: &PlannedTarget) -> bool {
-        target
-            .entries
-            .values()
-            .all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
+        target.entries.values().all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
     }
 
     /// Whether nothing but missing optional values stands against writing.
@@ -309,11 +308,7 @@ impl Work<'_> {
         })
     }
 
-    fn desired<'d>(
-        &self,
-        target: &'d PlannedTarget,
-        data: &'d BTreeMap<String, Arc<SecretValue>>,
-    ) -> Desired<'d> {
+    fn desired<'d>(&self, target: &'d PlannedTarget, data: &'d BTreeMap<String, Arc<SecretValue>>) -> Desired<'d> {
         let mut labels = target.labels.clone();
         labels.insert(marks::MANAGED.to_owned(), "true".to_owned());
         labels.insert(marks::STACK.to_owned(), label_value(&self.stack.name));
@@ -390,7 +385,11 @@ impl Work<'_> {
             return refused(format!("{} {} controls it", owner.kind, owner.name));
         }
         if secret.secret_type != target.secret_type.as_str() {
-            return refused(format!("its type is {}, the target's {}", secret.secret_type, target.secret_type.as_str()));
+            return refused(format!(
+                "its type is {}, the target's {}",
+                secret.secret_type,
+                target.secret_type.as_str()
+            ));
         }
         let undeclared: Vec<&str> =
             secret.data.keys().map(String::as_str).filter(|key| !target.entries.contains_key(*key)).collect();
@@ -442,6 +441,7 @@ impl Work<'_> {
             remembered: Some(self.remember(target, desired, &written.resource_version)),
             again: Again::Never,
             repaired,
+            kept: BTreeSet::new(),
             undid: false,
         }
     }
@@ -500,7 +500,8 @@ impl Work<'_> {
             ),
             (400 | 422, Cause::Unspecified) => hard(
                 Reason::InvalidTarget,
-                "the API server refuses the Secret as invalid: check its type, its labels and its annotations".to_owned(),
+                "the API server refuses the Secret as invalid: check its type, its labels and its annotations"
+                    .to_owned(),
             ),
             (429, Cause::Unspecified) => {
                 let again = refusal.retry_after.map_or(Again::Soon, |wait| Again::After(wait.min(LONGEST_ASKED)));
@@ -549,6 +550,7 @@ fn held(problem: Problem, derived: bool) -> Done {
         remembered: None,
         again: Again::Never,
         repaired: false,
+        kept: BTreeSet::new(),
         undid: false,
     }
 }
@@ -583,6 +585,7 @@ fn unchanged(known: Remembered) -> Done {
         remembered: Some(known),
         again: Again::Never,
         repaired: false,
+        kept: BTreeSet::new(),
         undid: false,
     }
 }

@@ -98,6 +98,11 @@ impl Claims {
         })
     }
 
+    /// Every Stack that wants a target.
+    pub fn target_claimants(&self, target: &str) -> impl Iterator<Item = &str> {
+        self.targets.get(target).into_iter().flatten().map(|name| &**name)
+    }
+
     /// Whether no Stack claims anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -109,11 +114,15 @@ impl Claims {
             let Ok(PlannedRead { store, coordinate: Some(coordinate), key }) = &secret.read else { continue };
             let mine = coordinate_hash(coordinate);
             let Some(users) = self.keys.get(&key_hash(store, &key.name)) else { continue };
-            let winner = users
-                .iter()
-                .filter(|(_, theirs)| **theirs != mine)
-                .filter_map(|(name, _)| self.stacks.get(name))
-                .find(|other| other.claimant.name != claimant.name && other.claimant.is_older_than(claimant));
+            // The oldest user decides which coordinate the key belongs to; all that share it may read it.
+            let users = users.iter().filter_map(|(name, theirs)| self.stacks.get(name).map(|entry| (entry, *theirs)));
+            let oldest = users.reduce(|one, other| match other.0.claimant.is_older_than(&one.0.claimant) {
+                true => other,
+                false => one,
+            });
+            let winner = oldest
+                .filter(|(entry, theirs)| *theirs != mine && entry.claimant.is_older_than(claimant))
+                .map(|(entry, _)| entry);
             if let Some(winner) = winner {
                 let message = format!(
                     "{coordinate} has the key `{}` in {store}, which another coordinate of the older Stack/{} has; \
@@ -152,9 +161,10 @@ impl Claims {
         }
         for (key, coordinate) in new_keys {
             let users = self.keys.entry(*key).or_default();
-            if users.insert(Arc::clone(&name), *coordinate) != Some(*coordinate) {
-                affected
-                    .extend(users.iter().filter(|(_, theirs)| *theirs != coordinate).map(|(user, _)| user.to_string()));
+            let is_new = users.insert(Arc::clone(&name), *coordinate) != Some(*coordinate);
+            // One more user of one coordinate changes nothing, but where coordinates differ any outcome may turn.
+            if is_new && users.values().any(|theirs| theirs != coordinate) {
+                affected.extend(users.keys().map(ToString::to_string));
             }
         }
         for target in old_targets.iter().filter(|target| !(same_age && new_targets.contains(*target))) {

@@ -109,11 +109,19 @@ pub struct Problem {
     pub stalled: bool,
 }
 
+/// How many characters of a message are kept: names may be long, and a status has a thousand entries.
+const MAX_MESSAGE: usize = 512;
+
 impl Problem {
-    /// A problem that an edit of another object may cure as well.
+    /// A problem that an edit of another object may cure as well. The message is cut at 512 characters.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), stalled: false }
+        let mut message: String = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { reason, message, stalled: false }
     }
 
     /// The same problem, marked as one that only an edit of the Stack itself can cure if `stalled`.
@@ -295,6 +303,8 @@ pub enum Decision {
         data: BTreeMap<String, Arc<SecretValue>>,
         /// Set if the data are not the newest of every key (PerKey, kept keys): written, but the target is not ready.
         incomplete: Option<Problem>,
+        /// Optional secrets, by index in [`Plan::secrets`], that are gone and keep their last bytes here.
+        kept: BTreeSet<usize>,
     },
     /// The Secret stays as it is.
     Hold(Problem),

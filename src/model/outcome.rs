@@ -1,15 +1,13 @@
 //! What happened in one sync → the status to report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Finding, Plan, PlannedSecret, Problem, StoreRef};
 use crate::api::Reason;
-use crate::api::status::{
-    READY, STALLED, SUSPENDED, SecretState, SecretStatus, StackStatus, Summary, TargetStatus,
-};
+use crate::api::status::{READY, STALLED, SUSPENDED, SecretState, SecretStatus, StackStatus, Summary, TargetStatus};
 
 /// What became of one target in this sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +34,8 @@ pub struct Observation<'a> {
     pub covered: &'a [bool],
     /// What was done, one for each of `plan.targets`.
     pub targets: &'a [TargetReport],
+    /// Optional secrets, by index in `plan.secrets`, that are gone and keep their last bytes in a target.
+    pub kept: &'a BTreeSet<usize>,
     /// The status before.
     pub previous: &'a StackStatus,
     /// The spec's generation.
@@ -60,6 +60,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         findings,
         covered,
         targets,
+        kept,
         previous,
         generation,
         inputs,
@@ -68,6 +69,14 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         leftover,
         now,
     } = observation;
+    if let Some(problem) = &plan.blocked {
+        // What the Stack declares is not known, so nothing is known to have changed: secrets and targets stay as told.
+        return StackStatus {
+            inputs: inputs.clone(),
+            last_handled_sync: handled_sync.clone(),
+            ..failed(previous, problem, *generation, *now)
+        };
+    }
     let before: HashMap<(&str, &str), &SecretStatus> =
         previous.secrets.iter().map(|entry| ((entry.component.as_str(), entry.name.as_str()), entry)).collect();
     let secrets: Vec<SecretStatus> = plan
@@ -75,9 +84,16 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         .iter()
         .zip(findings.iter())
         .zip(covered.iter())
-        .map(|((secret, finding), covered)| {
+        .enumerate()
+        .map(|(index, ((secret, finding), covered))| {
             let before = before.get(&(secret.component.as_str(), secret.name.as_str())).copied();
-            secret_status(secret, finding, *covered, before, *now)
+            let mut entry = secret_status(secret, finding, *covered, before, *now);
+            if kept.contains(&index)
+                && let Some(message) = &mut entry.message
+            {
+                message.push_str("; its targets keep the last value");
+            }
+            entry
         })
         .collect();
     let targets_before: HashMap<&str, &TargetStatus> =
@@ -108,7 +124,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         .collect();
 
     let verdict = verdict(plan, &secrets, findings, covered, targets);
-    let stalled = is_stalled(plan, findings, targets);
+    let stalled = is_stalled(findings, targets);
     let mut conditions = vec![condition(previous, READY, &verdict, *generation, *now)];
     if stalled && let Err(problem) = &verdict {
         let stalled = condition(previous, STALLED, &Ok(problem.clone()), *generation, *now);
@@ -128,6 +144,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         targets: target_list,
         secrets,
     }
+    .bounded()
 }
 
 /// The status of a suspended Stack: what it was, and that it is suspended.
@@ -240,14 +257,13 @@ fn secret_status(
     }
 }
 
-fn is_stalled(plan: &Plan, findings: &[Finding], targets: &[TargetReport]) -> bool {
-    let blocked = plan.blocked.as_ref().is_some_and(|problem| problem.stalled);
+fn is_stalled(findings: &[Finding], targets: &[TargetReport]) -> bool {
     let secret = findings.iter().any(|finding| match finding {
         Finding::Missing(problem) | Finding::Error { problem, .. } => problem.stalled,
         Finding::Initialized { .. } | Finding::Unknown => false,
     });
     let target = targets.iter().any(|report| report.problem.as_ref().is_some_and(|problem| problem.stalled));
-    blocked || secret || target
+    secret || target
 }
 
 /// Whether the Stack is ready, and in one sentence why or why not.
@@ -261,9 +277,6 @@ fn verdict(
     covered: &[bool],
     targets: &[TargetReport],
 ) -> Result<Problem, Problem> {
-    if let Some(problem) = &plan.blocked {
-        return Err(problem.clone());
-    }
     let errors: Vec<(&PlannedSecret, &Problem)> = plan
         .secrets
         .iter()
@@ -382,3 +395,6 @@ fn stores(plan: &Plan, aliases: &BTreeMap<StoreRef, String>) -> Option<String> {
     names.dedup();
     (!names.is_empty()).then(|| names.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

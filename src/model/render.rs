@@ -1,6 +1,6 @@
 //! From what was read to what a Secret should hold, or why it is left as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
@@ -98,6 +98,7 @@ pub fn decide(
     }
     let mut data: BTreeMap<String, Arc<SecretValue>> = BTreeMap::new();
     let mut gaps = Gaps::default();
+    let mut kept = BTreeSet::new();
     for (key, index) in &target.entries {
         let (Some(secret), Some(finding)) = (secrets.get(*index), findings.get(*index)) else {
             return Decision::Hold(Problem::new(
@@ -124,6 +125,7 @@ pub fn decide(
                 (MissingPolicy::Remove, LastGood::Bytes(_) | LastGood::Unverified) if removable(*index) => {}
                 (MissingPolicy::Keep | MissingPolicy::Remove, last_good) => {
                     gaps.kept.push((secret, Some(problem)));
+                    kept.insert(*index);
                     gaps.carry(&mut data, key, secret, last_good);
                 }
             },
@@ -136,7 +138,7 @@ pub fn decide(
     if let Some(problem) = hold.or_else(|| shape_problem(target, &data)) {
         return Decision::Hold(problem);
     }
-    Decision::Write { data, incomplete: gaps.incomplete() }
+    Decision::Write { data, incomplete: gaps.incomplete(), kept }
 }
 
 /// What the target holds under one key.
@@ -257,11 +259,9 @@ fn cannot_be_read(gaps: &[Gap<'_>]) -> Option<Problem> {
 fn summary(gaps: &[Gap<'_>], words: impl Fn(usize) -> String) -> Option<Problem> {
     let ((secret, problem), rest) = gaps.split_first()?;
     let why = problem.map(|problem| format!(": {}", problem.message)).unwrap_or_default();
-    Some(Problem {
-        reason: problem.map_or(Reason::ValueMissing, |problem| problem.reason),
-        message: format!("{}: {}{}{why}", words(gaps.len()), label(secret), more(rest.len())),
-        stalled: problem.is_some_and(|problem| problem.stalled),
-    })
+    let reason = problem.map_or(Reason::ValueMissing, |problem| problem.reason);
+    let message = format!("{}: {}{}{why}", words(gaps.len()), label(secret), more(rest.len()));
+    Some(Problem::new(reason, message).stalled_if(problem.is_some_and(|problem| problem.stalled)))
 }
 
 fn label(secret: &PlannedSecret) -> String {

@@ -17,9 +17,9 @@ const SILENCED: &[&str] =
 /// # Errors
 /// The filter cannot be read.
 pub(super) fn init(args: &LogArgs) -> anyhow::Result<()> {
-    let mut filter = EnvFilter::try_new(&args.log_level)
-        .ok()
-        .with_context(|| format!("--log-level {}: expected error, warn, info, debug, trace or a filter", args.log_level))?;
+    let mut filter = EnvFilter::try_new(&args.log_level).ok().with_context(|| {
+        format!("--log-level {}: expected error, warn, info, debug, trace or a filter", args.log_level)
+    })?;
     for target in SILENCED {
         let directive = format!("{target}=off").parse().context("a silenced target is no directive")?;
         filter = filter.add_directive(directive);

@@ -34,7 +34,8 @@ async fn an_answer_that_cannot_be_read_leaves_no_trace_of_its_content() {
         assert_eq!(error, Error::Unreadable("Secret"), "{body}");
         assert_eq!(error.to_string(), "the answer of the API server cannot be read as a Secret");
     }
-    let refusing = wire::answering(500, json!({"kind": "Status", "message": CANARY, "reason": CANARY}).to_string()).await;
+    let refusing =
+        wire::answering(500, json!({"kind": "Status", "message": CANARY, "reason": CANARY}).to_string()).await;
     let error = refusing.objects.get_secret("n", "s").await.err().unwrap();
     assert!(!format!("{error} {error:?}").contains(CANARY));
     log::assert_clean();

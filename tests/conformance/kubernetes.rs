@@ -55,7 +55,7 @@ impl Cluster {
         let account = self.control_plane.service_account_kubeconfig(&self.namespace, "nobody").await.unwrap();
         let denied = objects(&std::fs::read_to_string(&account).unwrap()).await;
         let stranger = std::fs::read_to_string(&account).unwrap();
-        let mut stranger: Value = serde_saphyr::from_str(&stranger).unwrap();
+        let mut stranger: Value = serde_json::from_str(&stranger).unwrap();
         stranger["users"][0]["user"]["token"] = json!("not-a-token");
         let stranger = objects(&stranger.to_string()).await;
         let expected = [
@@ -72,10 +72,8 @@ impl Cluster {
             let limit = if kind == ErrorKind::Timeout { Duration::from_millis(100) } else { Duration::from_secs(10) };
             (how, wire.objects.with_timeout(limit), kind)
         });
-        let real = [
-            ("no rights", denied, ErrorKind::GrantMissing),
-            ("bad credentials", stranger, ErrorKind::Unauthenticated),
-        ];
+        let real =
+            [("no rights", denied, ErrorKind::GrantMissing), ("bad credentials", stranger, ErrorKind::Unauthenticated)];
         real.into_iter().chain(wires).collect()
     }
 

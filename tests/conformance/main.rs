@@ -3,12 +3,20 @@
 //! A server that cannot be started fails the run. Everything that is logged, at the finest level and by every crate, is
 //! kept and searched for values at the end of each test.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod cluster_answers;
+mod connect;
 mod kubernetes;
 mod log;
 mod memory;
+mod refusals;
 mod sops;
 mod suite;
 mod wire;

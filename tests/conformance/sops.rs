@@ -118,7 +118,8 @@ impl Files {
                     Api::namespaced(self.cluster.control_plane.client().await.unwrap(), &self.cluster.namespace);
                 let text = std::str::from_utf8(bytes).unwrap();
                 let metadata = json!({"name": object});
-                let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {file: text}});
+                let patch =
+                    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {file: text}});
                 let manager = PatchParams::apply(&format!("test-{file}")).force();
                 api.patch(object, &manager, &Patch::Apply(patch)).await.unwrap();
             }
@@ -176,8 +177,9 @@ impl Subject for Files {
 
     async fn failing(&self) -> Vec<(&'static str, Arc<dyn Backend>, ErrorKind)> {
         let reached = self.cluster.failing().await.into_iter();
-        let mut failing: Vec<_> =
-            reached.map(|(how, objects, kind)| (how, self.with(objects, &[OBJECT], &self.identity, &[]), kind)).collect();
+        let mut failing: Vec<_> = reached
+            .map(|(how, objects, kind)| (how, self.with(objects, &[OBJECT], &self.identity, &[]), kind))
+            .collect();
         let objects = &self.cluster.objects;
         let stranger = Identity::generate();
         failing.push(("another key", self.with(objects.clone(), &[OBJECT], &stranger, &[]), ErrorKind::NoMatchingKey));
@@ -192,7 +194,8 @@ impl Subject for Files {
         let swapped = good.replace("THERE:", "SWAP:").replace("OTHER:", "THERE:").replace("SWAP:", "OTHER:");
         self.put("tampered", FILE, swapped.as_bytes()).await;
         failing.push(("a moved value", self.over(&["tampered"]), ErrorKind::Undecodable));
-        let without: String = good.lines().filter(|line| !line.starts_with("OTHER:")).map(|line| format!("{line}\n")).collect();
+        let without: String =
+            good.lines().filter(|line| !line.starts_with("OTHER:")).map(|line| format!("{line}\n")).collect();
         self.put("shortened", FILE, without.as_bytes()).await;
         failing.push(("a value taken out", self.over(&["shortened"]), ErrorKind::MacMismatch));
         self.put("plain", FILE, format!("THERE: {CANARY}\n").as_bytes()).await;

@@ -113,7 +113,8 @@ async fn one_result_for_each_key_in_order(subject: &dyn Subject) {
     let found: Vec<bool> = subject.backend().probe(&keys).await.iter().map(Result::is_ok).collect();
     assert_eq!(found, [true, false, true, true]);
     // More than any batch limit that is not "no limit".
-    let many: Vec<Key> = (0..1500).map(|index| subject.key(if index % 2 == 0 { "ORDER_1" } else { "ORDER_2" })).collect();
+    let many: Vec<Key> =
+        (0..1500).map(|index| subject.key(if index % 2 == 0 { "ORDER_1" } else { "ORDER_2" })).collect();
     let results = subject.backend().read(&many).await;
     assert_eq!(results.len(), many.len());
     assert_holds(&results[1498], &one, "last but one of many");
@@ -326,7 +327,8 @@ async fn concurrent_calls(subject: &dyn Subject) {
             result.unwrap();
         }
     } else {
-        let pairs: Vec<(&str, &[u8])> = names.iter().zip(&values).map(|(name, bytes)| (name.as_str(), &**bytes)).collect();
+        let pairs: Vec<(&str, &[u8])> =
+            names.iter().zip(&values).map(|(name, bytes)| (name.as_str(), &**bytes)).collect();
         subject.set(&pairs).await;
     }
     let keys: Vec<Key> = names.iter().map(|name| subject.key(name)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use atmos_secrets::api::declaration::{ComponentSecrets, StackSecrets, Vars};
 use atmos_secrets::api::stack::{ComponentsOfType, Inherit};
-use atmos_secrets::api::status::{READY, SecretState, SecretStatus, Summary, TargetStatus};
+use atmos_secrets::api::status::{LARGEST_STATUS, READY, SecretState, SecretStatus, Summary, TargetStatus};
 use atmos_secrets::api::{Component, Declaration, Reason, Scope, Stack, StackSpec, StackStatus, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
@@ -20,12 +20,22 @@ const TARGETS: usize = 128;
 const COMPONENTS: usize = 124;
 const PER_COMPONENT: usize = 8;
 
-/// Longer than the names that people give: characters of a stack, a component, a NAME, a store, a description.
-const STACK: usize = 30;
-const COMPONENT: usize = 40;
-const NAME: usize = 40;
-const STORE: usize = 30;
-const DESCRIPTION: usize = 60;
+/// How long the texts are, in characters.
+#[derive(Clone, Copy)]
+struct Lengths {
+    stack: usize,
+    component: usize,
+    name: usize,
+    store: usize,
+    description: usize,
+    message: usize,
+}
+
+/// Longer than people write.
+const LONG: Lengths = Lengths { stack: 30, component: 40, name: 40, store: 30, description: 60, message: 0 };
+
+/// As long as names can be.
+const LONGEST: Lengths = Lengths { stack: 253, component: 253, name: 253, store: 60, description: 0, message: 1000 };
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -35,20 +45,20 @@ fn text(prefix: &str, number: usize, length: usize) -> String {
     format!("{prefix}{number:0digits$}")
 }
 
-fn component_name(number: usize) -> String {
-    text("network-", number, COMPONENT)
+fn component_name(lengths: Lengths, number: usize) -> String {
+    text("network-", number, lengths.component)
 }
 
-fn declarations(first: usize) -> Vars {
+fn declarations(lengths: Lengths, first: usize) -> Vars {
     (first..first + PER_COMPONENT)
         .map(|number| {
             let declaration = Declaration {
-                description: Some(text("what it is for ", number, DESCRIPTION)),
-                sops: Some(text("sops-", 1, STORE)),
+                description: (lengths.description > 0).then(|| text("what it is for ", number, lengths.description)),
+                sops: Some(text("sops-", 1, lengths.store)),
                 required: Some(true),
                 ..Declaration::default()
             };
-            (text("DATABASE_PASSWORD_", number, NAME), declaration)
+            (text("DATABASE_PASSWORD_", number, lengths.name), declaration)
         })
         .collect()
 }
@@ -57,27 +67,27 @@ fn target(name: String) -> BTreeMap<String, Target> {
     [(name, Target { inherit: Some(Inherit::Own), ..Target::default() })].into()
 }
 
-fn largest() -> StackSpec {
+fn largest(lengths: Lengths) -> StackSpec {
     let components = (0..COMPONENTS).map(|number| {
         let component = Component {
-            secrets: Some(ComponentSecrets { vars: declarations(number * PER_COMPONENT) }),
-            targets: Some(target(component_name(number))),
+            secrets: Some(ComponentSecrets { vars: declarations(lengths, number * PER_COMPONENT) }),
+            targets: Some(target(component_name(lengths, number))),
             ..Component::default()
         };
-        (component_name(number), component)
+        (component_name(lengths, number), component)
     });
     let components = ComponentsOfType(components.collect());
     StackSpec {
-        name: Some(text("plat-ue1-", 1, STACK)),
-        secrets: Some(StackSecrets { vars: declarations(COMPONENTS * PER_COMPONENT) }),
-        targets: Some((COMPONENTS..TARGETS).flat_map(|number| target(component_name(number))).collect()),
+        name: Some(text("plat-ue1-", 1, lengths.stack)),
+        secrets: Some(StackSecrets { vars: declarations(lengths, COMPONENTS * PER_COMPONENT) }),
+        targets: Some((COMPONENTS..TARGETS).flat_map(|number| target(component_name(lengths, number))).collect()),
         components: [("terraform".to_owned(), components)].into(),
         ..StackSpec::default()
     }
 }
 
 /// Nothing has a value: every entry has a reason and a message.
-fn worst(spec: &StackSpec) -> StackStatus {
+fn worst(lengths: Lengths, spec: &StackSpec) -> StackStatus {
     // Whole seconds: no more are written.
     let now = Time("2026-01-01T00:00:00Z".parse().unwrap());
     let stack = spec.name.clone().unwrap();
@@ -91,13 +101,13 @@ fn worst(spec: &StackSpec) -> StackStatus {
                 name: name.clone(),
                 state: SecretState::Missing,
                 reason: Some(Reason::ValueMissing),
-                message: Some(format!("no value at {file} {name}")),
+                message: Some(format!("no value at {file} {name}{}", "m".repeat(lengths.message))),
                 required: true,
                 scope,
                 store: format!("Store/{}", declaration.sops.clone().unwrap()),
                 backend_key: format!("{file}#{name}"),
                 version: String::new(),
-                origin: format!("inherits/{}", component_name(0)),
+                origin: format!("inherits/{}", component_name(lengths, 0)),
                 last_changed: Some(now.clone()),
             });
         }
@@ -124,8 +134,8 @@ fn worst(spec: &StackSpec) -> StackStatus {
     StackStatus {
         observed_generation: Some(1),
         initialized: Some("0/1000".to_owned()),
-        missing: Some(format!("{} {} +999", component_name(0), text("DATABASE_PASSWORD_", 0, NAME))),
-        stores: Some(text("sops-", 1, STORE)),
+        missing: Some(format!("{} {} +999", component_name(lengths, 0), text("DATABASE_PASSWORD_", 0, lengths.name))),
+        stores: Some(text("sops-", 1, lengths.store)),
         summary: Some(Summary { missing: 1000, error: 0, unknown: 0 }),
         conditions: vec![Condition {
             type_: READY.to_owned(),
@@ -143,10 +153,26 @@ fn worst(spec: &StackSpec) -> StackStatus {
 
 #[tokio::test]
 async fn the_largest_stack_with_its_status_stays_under_one_mebibyte() {
-    let spec = largest();
-    let status = worst(&spec);
-    assert_eq!((status.secrets.len(), status.targets.len()), (DECLARATIONS, TARGETS));
+    let spec = largest(LONG);
+    let status = worst(LONG, &spec);
+    assert_eq!(status.clone().bounded(), status, "nothing has to be left out");
+    let (with_spec, with_status) = store(spec, status).await;
+    assert!(with_status < MEBIBYTE, "{with_spec} bytes of spec and field owners, {with_status} with the status");
+}
 
+/// Names of the greatest length make the object larger than a mebibyte, but never too large for etcd.
+#[tokio::test]
+async fn the_largest_stack_with_the_longest_names_is_stored_with_a_bounded_status() {
+    let spec = largest(LONGEST);
+    let status = worst(LONGEST, &spec).bounded();
+    let size = serde_json::to_vec(&status).unwrap().len();
+    assert!(size <= LARGEST_STATUS, "{size} bytes of status");
+    store(spec, status).await;
+}
+
+/// Stores spec and status and returns the object's size with the spec alone, and with both.
+async fn store(spec: StackSpec, status: StackStatus) -> (usize, usize) {
+    assert_eq!((status.secrets.len(), status.targets.len()), (DECLARATIONS, TARGETS));
     let cluster = Cluster::new().await.unwrap();
     let stacks: Api<Stack> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     // Applied on the server's side, as GitOps tools do: every field of the spec is named once more in `managedFields`.
@@ -158,8 +184,6 @@ async fn the_largest_stack_with_its_status_stays_under_one_mebibyte() {
     let patched = stacks.patch_status("plat-ue1-prod", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(patched.status.as_ref(), Some(&status));
     let with_status = stored_bytes(&cluster.client, &cluster.namespace).await;
-    println!("spec and its field owners: {with_spec} bytes; with status: {with_status} bytes");
-    assert!(with_status < MEBIBYTE, "{with_status} bytes");
 
     // A read returns what was written, and the spec can still be changed.
     let read = stacks.get("plat-ue1-prod").await.unwrap();
@@ -167,6 +191,7 @@ async fn the_largest_stack_with_its_status_stays_under_one_mebibyte() {
     let patch: Patch<Value> = Patch::Merge(json!({"spec": {"suspend": true}}));
     let suspended = stacks.patch("plat-ue1-prod", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(suspended.metadata.generation, Some(2));
+    (with_spec, with_status)
 }
 
 /// The object as the API server writes it, which is also how a custom resource lies in etcd.

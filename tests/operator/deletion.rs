@@ -79,7 +79,8 @@ async fn an_owned_secret_goes_with_its_stack() -> anyhow::Result<()> {
 async fn a_stack_created_again_at_once_ends_up_with_an_owned_secret() -> anyhow::Result<()> {
     let (tenant, password) = with_stack("Delete").await?;
     let old = stack_uid(&tenant).await?;
-    let background = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    let background =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
     tenant.stacks().delete("prod", &background).await?;
     tenant.stack("prod", &spec("Delete")).await?;
     let new = stack_uid(&tenant).await?;

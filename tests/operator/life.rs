@@ -115,11 +115,8 @@ async fn crashes_in_the_middle_of_a_batch_are_survived() -> anyhow::Result<()> {
         let name = format!("s{number}");
         tenant.wait_ready(&name).await?;
         assert_eq!(tenant.secret(&format!("{name}-api")).await?, secret(&[("TOKEN", &token)]), "{name}");
-        let writes: Vec<_> = tenant
-            .operator_writes(&format!("{name}-api"))?
-            .into_iter()
-            .map(|event| (event.verb, event.code))
-            .collect();
+        let writes: Vec<_> =
+            tenant.operator_writes(&format!("{name}-api"))?.into_iter().map(|event| (event.verb, event.code)).collect();
         assert_eq!(writes, [("create".to_owned(), 201)], "{name}: written once, whatever happened");
         assert_eq!(tenant.events(&name).await?, [], "{name}");
     }

@@ -155,7 +155,8 @@ fn loud(operator: &Operator) -> anyhow::Result<Vec<String>> {
     let log = std::fs::read_to_string(operator.log())?;
     let mut loud = Vec::new();
     for line in log.lines() {
-        let parsed: Value = serde_json::from_str(line).map_err(|error| anyhow::anyhow!("{error} in log line {line}"))?;
+        let parsed: Value =
+            serde_json::from_str(line).map_err(|error| anyhow::anyhow!("{error} in log line {line}"))?;
         if ["INFO", "WARN", "ERROR"].contains(&parsed["level"].as_str().unwrap_or_default()) {
             loud.push(line.to_owned());
         }

@@ -132,7 +132,8 @@ async fn a_new_digest_key_costs_no_write_until_a_real_one() -> anyhow::Result<()
     let first = stamp(&tenant).await?.unwrap();
     operator.terminate().await?;
 
-    let deleted = cluster.kubectl(["--namespace=atmos-secrets", "delete", "secret", "atmos-secrets-digest-key"]).await?;
+    let deleted =
+        cluster.kubectl(["--namespace=atmos-secrets", "delete", "secret", "atmos-secrets-digest-key"]).await?;
     assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     let operator = Operator::start(&cluster, Options::default()).await?;
     tenant.sync("prod").await?;

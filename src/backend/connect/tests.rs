@@ -1,0 +1,131 @@
+//! What a spec means, without a server; `tests/conformance` connects to real ones.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use super::*;
+use crate::api::store::{
+    AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
+    Vault,
+};
+use crate::backend::guarded::Operation;
+
+fn sops() -> store::Sops {
+    store::Sops {
+        source: SopsSource { config_maps: vec!["files".into()], secrets: Vec::new() },
+        age: Some(SopsAge { keys: vec![SecretKey { secret: "age".into(), key: "keys.txt".into() }] }),
+        ..store::Sops::default()
+    }
+}
+
+fn with_sops(sops: store::Sops) -> Connection {
+    Connection { sops: Some(sops), ..Connection::default() }
+}
+
+/// Connects with an API server that is not there.
+async fn try_connect(connection: &Connection, kubernetes: bool, identities: AgeIdentities) -> Result<Connected, Error> {
+    let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+    let objects = Objects::new(crate::cluster::client(config).unwrap());
+    connect(ConnectRequest {
+        store: "Store/app".to_owned(),
+        namespace: "payments",
+        connection,
+        kubernetes,
+        objects: &objects,
+        identities,
+        observer: Arc::new(|_: Operation, _: &'static str, _: Duration| {}),
+    })
+    .await
+}
+
+async fn refused(connection: &Connection, kubernetes: bool) -> (ErrorKind, String) {
+    match try_connect(connection, kubernetes, AgeIdentities::FromStore).await {
+        Ok(_) => panic!("was connected"),
+        Err(error) => (error.kind, error.message),
+    }
+}
+
+#[tokio::test]
+async fn kinds_of_later_versions_are_named() {
+    let empty = Connection::default;
+    for (kind, connection) in [
+        ("awsSecretsManager", Connection { aws_secrets_manager: Some(AwsSecretsManager::default()), ..empty() }),
+        ("awsSsm", Connection { aws_ssm: Some(AwsSsm::default()), ..empty() }),
+        ("vault", Connection { vault: Some(Vault::default()), ..empty() }),
+        ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
+        ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
+    ] {
+        let message = format!("Store/app: store kind {kind} is not supported by this version");
+        assert_eq!(refused(&connection, false).await, (ErrorKind::Unsupported, message));
+        assert_eq!(super::kind(&connection, false), Some(kind));
+        assert_eq!(dependencies(&connection, false, "payments"), Dependencies::default());
+    }
+    let later = [
+        store::Sops { aws_kms: Some(SopsAwsKms::default()), ..sops() },
+        store::Sops { gcp_kms: Some(SopsGcpKms::default()), ..sops() },
+        store::Sops { vault_transit: Some(SopsVaultTransit::default()), ..sops() },
+    ];
+    for spec in later {
+        assert_eq!(refused(&with_sops(spec), false).await.0, ErrorKind::Unsupported);
+    }
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_work_says_what_is_wrong() {
+    let both = with_sops(sops());
+    let no_source = with_sops(store::Sops { source: SopsSource::default(), ..sops() });
+    let source = SopsSource { config_maps: vec!["a".into()], secrets: vec!["b".into()] };
+    let two_sources = with_sops(store::Sops { source, ..sops() });
+    let no_keys = with_sops(store::Sops { age: None, ..sops() });
+    let bad_timeout = Connection { timeout: Some("soon".into()), ..Connection::default() };
+    let zero_timeout = Connection { timeout: Some("0s".into()), ..Connection::default() };
+    for (connection, kubernetes, hint) in [
+        (Connection::default(), false, "names no provider"),
+        (both, true, "names kubernetes and sops"),
+        (no_source, false, "exactly one kind: configMaps or secrets"),
+        (two_sources, false, "exactly one kind: configMaps or secrets"),
+        (no_keys, false, "sops.age is missing"),
+        (bad_timeout, true, "timeout is not a duration"),
+        (zero_timeout, true, "timeout is not a duration"),
+    ] {
+        let (kind, message) = refused(&connection, kubernetes).await;
+        assert_eq!(kind, ErrorKind::InvalidConfig, "{message}");
+        assert!(message.starts_with("Store/app: ") && message.contains(hint), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_depends_on_is_known_before_it_is_connected() {
+    let secret = |name: &str| Watched::Secret { namespace: "payments".into(), name: name.into() };
+    let config_map = |name: &str| Watched::ConfigMap { namespace: "payments".into(), name: name.into() };
+    let of_sops = dependencies(&with_sops(sops()), false, "payments");
+    assert_eq!(of_sops.sources, BTreeSet::from([config_map("files")]));
+    assert_eq!(of_sops.credentials, BTreeSet::from([secret("age")]));
+    let source = SopsSource { config_maps: Vec::new(), secrets: vec!["a".into(), "b".into()] };
+    let of_secrets = dependencies(&with_sops(store::Sops { source, age: None, ..sops() }), false, "payments");
+    assert_eq!(of_secrets.sources, BTreeSet::from([secret("a"), secret("b")]));
+    assert!(of_secrets.credentials.is_empty());
+
+    let connected = try_connect(&Connection::default(), true, AgeIdentities::FromStore).await.map_err(drop).unwrap();
+    assert_eq!(connected.kind, "kubernetes");
+    assert_eq!(connected.sources, BTreeSet::from([Watched::ValueSecrets { namespace: "payments".into() }]));
+    assert!(connected.credentials.is_empty() && connected.recipients.is_empty());
+}
+
+#[tokio::test]
+async fn identities_that_are_given_ask_the_cluster_for_nothing() {
+    use age::secrecy::ExposeSecret as _;
+    let identity = age::x25519::Identity::generate();
+    let text = SecretValue::from(identity.to_string().expose_secret().to_owned());
+    let given = AgeIdentities::Given(vec![("SOPS_AGE_KEY".to_owned(), text)]);
+    let connected = try_connect(&with_sops(sops()), false, given).await.map_err(drop).unwrap();
+    assert_eq!(connected.recipients, [identity.to_public().to_string()]);
+
+    let broken = AgeIdentities::Given(vec![("SOPS_AGE_KEY".to_owned(), SecretValue::from("nonsense".to_owned()))]);
+    let error = try_connect(&with_sops(sops()), false, broken).await.err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unauthenticated);
+    assert!(error.message.contains("SOPS_AGE_KEY") && !error.message.contains("nonsense"), "{}", error.message);
+
+    // Whereas the Store's own keys cannot be read from a server that is not there.
+    let error = try_connect(&with_sops(sops()), false, AgeIdentities::FromStore).await.err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+}

@@ -1,6 +1,6 @@
 //! [`Guarded`] over the reference implementation, under paused time.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::sync::Mutex;
 
@@ -137,8 +137,7 @@ async fn only_keys_that_failed_in_passing_are_read_again() {
     let keys = ["good", "busy", "missing", "denied"].map(Key::current);
     let results = guarded.read(&keys).await;
     let kinds: Vec<_> = results.iter().map(|result| result.as_ref().err().map(|error| error.kind)).collect();
-    let expected =
-        [None, Some(ErrorKind::Unavailable), Some(ErrorKind::NotFound), Some(ErrorKind::PermissionDenied)];
+    let expected = [None, Some(ErrorKind::Unavailable), Some(ErrorKind::NotFound), Some(ErrorKind::PermissionDenied)];
     assert_eq!(kinds, expected);
     let asked: Vec<Vec<Key>> = memory.calls().into_iter().map(|(_, keys)| keys).collect();
     assert_eq!(asked, [keys.to_vec(), vec![Key::current("busy")], vec![Key::current("busy")]]);

@@ -159,7 +159,12 @@ impl Kubernetes {
                         ..Metadata::default()
                     };
                     self.objects
-                        .create_secret(&SecretDraft { metadata: &metadata, secret_type: OPAQUE, immutable: false, data })
+                        .create_secret(&SecretDraft {
+                            metadata: &metadata,
+                            secret_type: OPAQUE,
+                            immutable: false,
+                            data,
+                        })
                         .await
                 }
             };

@@ -132,8 +132,10 @@ impl State {
         if let Some(error) = self.refused.get(&key.name) {
             return Err(error.clone());
         }
-        let entry =
-            self.keys.get(&key.name).ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no value at {}", key.name)))?;
+        let entry = self
+            .keys
+            .get(&key.name)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no value at {}", key.name)))?;
         if entry.deleted {
             return Err(Error::new(ErrorKind::PendingDeletion, format!("{} is marked for deletion", key.name)));
         }
@@ -146,9 +148,9 @@ impl State {
             None => versions.last(),
             Some(wanted) => versions.iter().find(|(version, _)| version == wanted),
         };
-        found.map(|(version, value)| (version.as_str(), value)).ok_or_else(|| {
-            Error::new(ErrorKind::VersionNotFound, format!("{} has no such version", key.name))
-        })
+        found
+            .map(|(version, value)| (version.as_str(), value))
+            .ok_or_else(|| Error::new(ErrorKind::VersionNotFound, format!("{} has no such version", key.name)))
     }
 }
 

@@ -82,7 +82,10 @@ async fn an_error_is_shared_by_those_who_wait_and_not_kept() {
     };
     let wanted = identity(1, "a");
     let (one, two) = tokio::join!(pool.get(&wanted, fail), pool.get(&wanted, fail));
-    assert_eq!((one.unwrap_err().kind, two.unwrap_err().kind), (ErrorKind::Unauthenticated, ErrorKind::Unauthenticated));
+    assert_eq!(
+        (one.unwrap_err().kind, two.unwrap_err().kind),
+        (ErrorKind::Unauthenticated, ErrorKind::Unauthenticated)
+    );
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
     assert!(pool.is_empty());
     assert_eq!(*pool.get(&wanted, || async { Ok(7) }).await.unwrap(), 7);

@@ -25,7 +25,8 @@ fn some(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| name.escape_debug().take(96).collect()).collect();
+    let shown: Vec<String> =
+        names.iter().take(NAMES_SHOWN).map(|name| name.escape_debug().take(96).collect()).collect();
     match names.len().saturating_sub(NAMES_SHOWN) {
         0 => shown.join(", "),
         more => format!("{} +{more}", shown.join(", ")),

@@ -12,6 +12,8 @@
 
 mod error;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -117,7 +119,12 @@ impl Snapshot {
 
     /// The names of all files, sorted, each once.
     fn names(&self) -> BTreeSet<&str> {
-        self.objects.iter().filter_map(|files| files.files.as_ref().ok()).flatten().map(|(file, _)| file.as_str()).collect()
+        self.objects
+            .iter()
+            .filter_map(|files| files.files.as_ref().ok())
+            .flatten()
+            .map(|(file, _)| file.as_str())
+            .collect()
     }
 
     /// Why not every object could be read, if so.
@@ -213,7 +220,9 @@ impl Backend for Sops {
         let mut names = BTreeSet::new();
         for file in snapshot.names() {
             let Ok(parsed) = self.parse(&snapshot, file) else { continue };
-            names.extend(parsed.encrypted.names().map(|name| format!("{file}#{name}")).filter(|name| name.starts_with(prefix)));
+            names.extend(
+                parsed.encrypted.names().map(|name| format!("{file}#{name}")).filter(|name| name.starts_with(prefix)),
+            );
         }
         Ok(names.into_iter().collect())
     }
@@ -233,9 +242,7 @@ impl Backend for Sops {
 ///
 /// # Errors
 /// [`ErrorKind::Unauthenticated`] for a text that holds no identity.
-pub(super) fn age_keys<'a>(
-    identities: impl IntoIterator<Item = (&'a str, &'a SecretValue)>,
-) -> Result<AgeKeys, Error> {
+pub(super) fn age_keys<'a>(identities: impl IntoIterator<Item = (&'a str, &'a SecretValue)>) -> Result<AgeKeys, Error> {
     let mut keys = AgeKeys::default();
     for (name, text) in identities {
         let more = AgeKeys::parse(name, text).map_err(|error| from_sops(&error, "cannot use the age identities"))?;

@@ -126,7 +126,7 @@ fn bombs_are_stopped() {
         bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(",")));
     }
     assert_eq!(leaf(&bomb, ".a11"), Err(LeafError::TooLarge));
-    assert_eq!(leaf(&bomb, ".a11[0][0]").is_err(), true);
+    assert!(leaf(&bomb, ".a11[0][0]").is_err());
     assert_eq!(leaf(&bomb, ".a1[0][0]").as_deref(), Ok("x"));
 
     let mut merges = "a0: &a0 {k: 1}\n".to_owned();

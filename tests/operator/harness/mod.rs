@@ -18,6 +18,7 @@
 
 mod canary;
 mod cluster;
+mod neighbour;
 mod objects;
 mod operator;
 mod sweep;
@@ -25,6 +26,7 @@ mod tenant;
 mod waiting;
 
 pub use cluster::Cluster;
+pub use neighbour::Neighbour;
 pub use operator::{Operator, Options};
 pub use tenant::{Grant, Tenant};
 pub use waiting::condition;

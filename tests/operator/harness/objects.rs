@@ -9,31 +9,61 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::control_plane::AuditEvent;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, ValidationDirective};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::Tenant;
 
 impl Tenant {
-    /// Applies a Stack with this spec (YAML).
+    /// Writes a Stack with exactly this spec (YAML).
     pub async fn stack(&self, name: &str, spec: &str) -> anyhow::Result<()> {
-        self.apply(&ours("Stack", name, spec)?).await
+        self.write("Stack", name, yaml(spec)?).await
     }
 
-    /// Applies a Store with this spec (YAML).
+    /// Writes a Store with exactly this spec (YAML).
     pub async fn store(&self, name: &str, spec: &str) -> anyhow::Result<()> {
-        self.apply(&ours("Store", name, spec)?).await
+        self.write("Store", name, yaml(spec)?).await
     }
 
-    /// Applies a ClusterStore with this spec (YAML); the name should come from [`Tenant::unique`].
+    /// Writes a ClusterStore with exactly this spec (YAML); the name should come from [`Tenant::unique`].
     pub async fn cluster_store(&self, name: &str, spec: &str) -> anyhow::Result<()> {
-        self.apply(&ours("ClusterStore", name, spec)?).await
+        self.write("ClusterStore", name, yaml(spec)?).await
     }
 
-    /// Applies a Catalog with this spec (YAML); the name should come from [`Tenant::unique`].
+    /// Writes a Catalog with exactly this spec (YAML); the name should come from [`Tenant::unique`].
     pub async fn catalog(&self, name: &str, spec: &str) -> anyhow::Result<()> {
-        self.apply(&ours("Catalog", name, spec)?).await
+        self.write("Catalog", name, yaml(spec)?).await
+    }
+
+    /// Creates one of our objects, or replaces its spec and nothing else. Fields that the schema does not have are
+    /// refused.
+    pub async fn write(&self, kind: &str, name: &str, spec: Value) -> anyhow::Result<()> {
+        match self.create(&ours(kind, name, spec.clone()), ValidationDirective::Strict).await {
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+            created => return created.with_context(|| format!("could not create {kind} {name}")),
+        }
+        let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+        let operation = serde_json::from_value(json!([{"op": "replace", "path": "/spec", "value": spec}]))?;
+        let objects = self.objects(&ours(kind, name, Value::Null));
+        let replaced = objects.patch(name, &parameters, &Patch::<Value>::Json(operation)).await;
+        replaced.map(drop).with_context(|| format!("could not replace the spec of {kind} {name}"))
+    }
+
+    /// Creates an object.
+    pub async fn create(&self, object: &Value, unknown: ValidationDirective) -> Result<(), kube::Error> {
+        let request = kube::core::Request::new(self.objects(object).resource_url());
+        let mut request = request
+            .create(&PostParams::default(), object.to_string().into_bytes())
+            .map_err(kube::Error::BuildRequest)?;
+        let validation = match unknown {
+            ValidationDirective::Strict => "Strict",
+            ValidationDirective::Warn => "Warn",
+            ValidationDirective::Ignore => "Ignore",
+        };
+        let uri = format!("{}&fieldValidation={validation}", request.uri());
+        *request.uri_mut() = uri.parse().unwrap();
+        self.client.request::<DynamicObject>(request).await.map(drop)
     }
 
     /// Applies the Secret of a `kubernetes` store with exactly these values.
@@ -60,18 +90,10 @@ impl Tenant {
 
     /// Applies an object on the server's side; one that has namespaces goes to the tenant's.
     pub async fn apply(&self, object: &Value) -> anyhow::Result<()> {
-        self.apply_validated(object, ValidationDirective::Strict).await
-    }
-
-    /// As [`Tenant::apply`], with another treatment of fields that the schema does not have.
-    pub async fn apply_validated(&self, object: &Value, unknown: ValidationDirective) -> anyhow::Result<()> {
-        let name = object["metadata"]["name"].as_str().context("an object without a name")?;
-        let parameters = PatchParams { field_validation: Some(unknown), ..PatchParams::apply("test").force() };
-        self.objects(object)
-            .patch(name, &parameters, &Patch::Apply(object))
-            .await
-            .map(drop)
-            .with_context(|| format!("could not apply {} {name}", object["kind"].as_str().unwrap_or_default()))
+        let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+        let applied =
+            self.objects(object).patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await;
+        applied.map(drop).with_context(|| format!("could not apply {kind} {name}"))
     }
 
     /// Changes an object by a JSON merge patch.
@@ -171,11 +193,16 @@ impl Tenant {
     }
 }
 
-fn ours(kind: &str, name: &str, spec: &str) -> anyhow::Result<Value> {
-    let spec: Value =
-        serde_saphyr::from_str(spec).map_err(|error| anyhow::anyhow!("the test's own YAML: {error}\n{spec}"))?;
-    Ok(json!({
+/// What a test has written.
+#[expect(clippy::disallowed_methods, reason = "trusted text, and its error may quote it")]
+fn yaml(text: &str) -> anyhow::Result<Value> {
+    serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("the test's own YAML is wrong: {error}\n{text}"))
+}
+
+/// An object of one of our kinds.
+fn ours(kind: &str, name: &str, spec: Value) -> Value {
+    json!({
         "apiVersion": format!("{}/{}", api::GROUP, api::VERSION), "kind": kind,
         "metadata": {"name": name}, "spec": spec,
-    }))
+    })
 }

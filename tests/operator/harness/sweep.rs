@@ -83,3 +83,36 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[tokio::test]
+async fn a_leak_is_found_in_every_place() -> anyhow::Result<()> {
+    use serde_json::json;
+    use std::io::Write as _;
+
+    let tenant = Tenant::new().await?;
+    let leaks = tenant.leaks().await?;
+    assert_eq!(leaks, Vec::<String>::new());
+    // What a test puts there itself stands for what the operator might.
+    let [spec, metadata, event, log] = [(); 4].map(|()| tenant.plain_canary());
+    tenant.write("Stack", "leaky", json!({"suspend": true, "secrets": {"vars": {"A": {"description": spec}}}})).await?;
+    tenant.apply_secret("leaky", json!({"annotations": {"leaked": metadata}}), "Opaque", &[]).await?;
+    tenant
+        .apply(&json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "leaky"}, "note": event,
+            "reportingController": "test", "reportingInstance": "test", "action": "Test", "reason": "Test",
+            "type": "Normal", "regarding": {"kind": "Stack", "name": "leaky", "namespace": tenant.namespace}, "eventTime": "2026-01-01T00:00:00.000000Z",
+        }))
+        .await?;
+    let operators = tenant.cluster.operators();
+    writeln!(std::fs::File::options().append(true).open(operators[0].log())?, "{{\"leaked\": \"{log}\"}}")?;
+    let leaks = tenant.leaks().await?;
+    for place in ["Stacks: ", "metadata of Secrets: ", "Events: ", "log of operator "] {
+        assert!(leaks.iter().any(|leak| leak.starts_with(place)), "nothing was found in {place}: {leaks:?}");
+    }
+    for value in [spec, metadata, event, log] {
+        assert!(leaks.iter().any(|leak| leak.contains(&value[..value.len() / 2])), "{value} was not found: {leaks:?}");
+    }
+    // It would fail the test, as it should.
+    std::mem::forget(tenant);
+    Ok(())
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use atmos_secrets::api::Stack;
 use e2e::control_plane::AuditMark;
 use kube::Client;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 
 use super::Cluster;
@@ -32,6 +33,8 @@ pub struct Tenant {
     pub(super) canaries: Canaries,
     /// The audit log when the namespace was made.
     pub(super) since: AuditMark,
+    /// The version of all Stacks then.
+    pub(super) first_version: String,
 }
 
 impl Tenant {
@@ -47,9 +50,12 @@ impl Tenant {
 
     /// A namespace of this cluster.
     pub async fn on(cluster: &Arc<Cluster>, grant: Grant) -> anyhow::Result<Self> {
+        let client = cluster.client().await?;
+        let stacks = Api::<Stack>::all(client.clone()).list_metadata(&ListParams::default().limit(1)).await?;
         let tenant = Self {
             cluster: Arc::clone(cluster),
-            client: cluster.client().await?,
+            client,
+            first_version: stacks.metadata.resource_version.context("a list without a version")?,
             namespace: cluster.namespace("tenant").await?,
             canaries: Canaries::default(),
             since: cluster.audit_mark()?,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use atmos_secrets::api::status::READY;
 use atmos_secrets::api::{Reason, StackStatus, marks};
+use futures::TryStreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
+use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 
 use super::canary::random_word;
@@ -70,6 +72,49 @@ impl Tenant {
                 found.map(|data| data.into_keys().collect::<Vec<_>>())
             );
             Ok(())
+        })
+        .await
+    }
+
+    /// Waits until an Event says this of a Stack. It is sent after the status.
+    pub async fn wait_event(&self, stack: &str, reason: Reason, note: &str) -> anyhow::Result<()> {
+        e2e::wait_until(format!("an Event {reason} of Stack {}/{stack}", self.namespace), LIMIT, async || {
+            let events = self.events(stack).await?;
+            let said = events.iter().any(|(word, text)| word == reason.as_str() && text.contains(note));
+            anyhow::ensure!(said, "{events:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every status that a Stack ever had, oldest first.
+    pub async fn history(&self, stack: &str) -> anyhow::Result<Vec<StackStatus>> {
+        let stacks = self.stacks();
+        let last = stacks.get(stack).await?.resource_version();
+        let parameters = WatchParams::default().fields(&format!("metadata.name={stack}"));
+        let mut stream = Box::pin(stacks.watch(&parameters, &self.first_version).await?);
+        let mut statuses = Vec::new();
+        while let Some(event) = tokio::time::timeout(LIMIT, stream.try_next()).await?? {
+            let object = match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => object,
+                WatchEvent::Bookmark(_) => continue,
+                WatchEvent::Error(status) => anyhow::bail!("the watch of Stack {stack} failed: {}", status.message),
+            };
+            let is_last = object.resource_version() == last;
+            statuses.extend(object.status);
+            if is_last {
+                return Ok(statuses);
+            }
+        }
+        anyhow::bail!("the watch of Stack {stack} ended early")
+    }
+
+    /// Waits until a Stack created now would be younger than this one, by the second that creation times have.
+    pub async fn wait_older(&self, stack: &str) -> anyhow::Result<()> {
+        let created = self.stacks().get_metadata(stack).await?.creation_timestamp().context("no time of creation")?;
+        e2e::wait_until("the next second", LIMIT, async || {
+            let now = jiff::Timestamp::now();
+            if now.as_second() > created.0.as_second() { Ok(()) } else { Err(now) }
         })
         .await
     }
