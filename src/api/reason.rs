@@ -101,7 +101,7 @@ reasons! {
     PathNotFound,
     /// A value, or a Secret as a whole, is larger than allowed.
     ValueTooLarge,
-    /// Somebody edited a target and `drift: Report` leaves it so.
+    /// Somebody edited a target, and `drift: Report` leaves it so or it is edited again and again.
     Drifted,
     /// The ClusterStore does not admit this namespace.
     NamespaceNotAllowed,

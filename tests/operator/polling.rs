@@ -12,7 +12,7 @@ use crate::requests;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-async fn prepare(tenant: &Tenant, stacks: usize) -> anyhow::Result<String> {
+async fn prepare(tenant: &Tenant, stacks: usize) -> anyhow::Result<()> {
     let password = tenant.canary();
     tenant.store("app", "{kubernetes: {}, minRefreshInterval: 10s}").await?;
     for number in 0..stacks {
@@ -31,13 +31,13 @@ async fn prepare(tenant: &Tenant, stacks: usize) -> anyhow::Result<String> {
     for number in 0..stacks {
         tenant.wait_ready(&format!("s{number}")).await?;
     }
-    Ok(password)
+    Ok(())
 }
 
 #[tokio::test]
 async fn changes_and_drift_are_found_by_the_tick() -> anyhow::Result<()> {
     let tenant = Tenant::granted(Grant::WithoutWatch).await?;
-    let password = prepare(&tenant, 1).await?;
+    prepare(&tenant, 1).await?;
     let next = tenant.canary();
     let changed = Instant::now();
     tenant.values("atmos.s0.orders-db", &[("DB_PASSWORD", &next)]).await?;
@@ -52,7 +52,6 @@ async fn changes_and_drift_are_found_by_the_tick() -> anyhow::Result<()> {
 
     tenant.delete("Secret", "s0-orders-db").await?;
     tenant.wait_secret("s0-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
-    assert_ne!(password, next);
     let watched: Vec<AuditEvent> = tenant
         .operator_requests()?
         .into_iter()

@@ -18,7 +18,7 @@ fn spec() -> &'static str {
 }
 
 /// Many Stacks that share one value.
-async fn prepare(tenant: &Tenant) -> anyhow::Result<String> {
+async fn prepare(tenant: &Tenant) -> anyhow::Result<()> {
     let token = tenant.canary();
     tenant.store("app", "kubernetes: {}").await?;
     tenant.values("atmos", &[("TOKEN", &token)]).await?;
@@ -34,8 +34,7 @@ async fn prepare(tenant: &Tenant) -> anyhow::Result<String> {
         anyhow::ensure!(users == Some(u32::try_from(STACKS)?), "{users:?}");
         Ok(())
     })
-    .await?;
-    Ok(token)
+    .await
 }
 
 async fn touch(tenant: &Tenant, word: &str) -> anyhow::Result<()> {
@@ -51,7 +50,7 @@ fn reads(tenant: &Tenant, mark: AuditMark) -> anyhow::Result<usize> {
 #[tokio::test]
 async fn a_touched_source_costs_one_read_and_no_write() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
-    let token = prepare(&tenant).await?;
+    prepare(&tenant).await?;
     let mark = tenant.cluster.audit_mark()?;
     for (round, word) in ["once", "twice"].into_iter().enumerate() {
         touch(&tenant, word).await?;
@@ -77,7 +76,6 @@ async fn a_touched_source_costs_one_read_and_no_write() -> anyhow::Result<()> {
         let writes = requests::about(&events, &format!("s{number}-api"));
         assert_eq!(writes.iter().filter(|event| requests::is_write(event)).count(), 1, "{writes:?}");
     }
-    assert_ne!(token, next);
     Ok(())
 }
 

@@ -128,7 +128,7 @@ async fn a_new_digest_key_costs_no_write_until_a_real_one() -> anyhow::Result<()
     let cluster = Cluster::start().await?;
     let tenant = Tenant::on(&cluster, Grant::Full).await?;
     let operator = Operator::start(&cluster, Options::default()).await?;
-    let password = prepare(&tenant).await?;
+    prepare(&tenant).await?;
     let first = stamp(&tenant).await?.unwrap();
     operator.terminate().await?;
 
@@ -154,6 +154,5 @@ async fn a_new_digest_key_costs_no_write_until_a_real_one() -> anyhow::Result<()
     tenant.patch_secret("prod-orders-db", edit("edited")).await?;
     Operator::start(&cluster, Options::default()).await?;
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
-    assert!(!password.is_empty());
     Ok(())
 }
