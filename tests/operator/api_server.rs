@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atmos_secrets::api::status::READY;
+use atmos_secrets::api::Reason;
+use atmos_secrets::api::status::{READY, SecretState};
 use e2e::control_plane::AuditMark;
 use e2e::{Fault, FaultProxy, Matching};
 
@@ -218,5 +219,37 @@ async fn errors_of_the_api_server_pass() -> anyhow::Result<()> {
     proxied.tenant.sync("prod").await?;
     assert_eq!(failing.hits(), 1);
     assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE; 3]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn trouble_that_passes_is_named_for_what_was_never_read() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let Proxied { proxy, tenant, .. } = &proxied;
+    tenant.store("app", "{kubernetes: {}, timeout: 1s}").await?;
+    let troubles = [
+        ("throttled", Fault::too_many_requests(Some(30)), Reason::Throttled),
+        ("away", Fault::answer(503), Reason::Unreachable),
+        ("hangs", Fault::Stall, Reason::Timeout),
+    ];
+    let mut faults = Vec::new();
+    for (stack, fault, _) in &troubles {
+        let source = format!("/secrets/atmos.{stack}.orders-db");
+        faults.push(proxy.inject(fault.clone(), Matching::any().method("GET").path(&source)));
+        tenant.values(&format!("atmos.{stack}.orders-db"), &[("DB_PASSWORD", &tenant.canary())]).await?;
+        tenant.stack(stack, STACK).await?;
+    }
+    for (stack, _, reason) in &troubles {
+        let status = tenant.wait_reason(stack, *reason).await?;
+        let entry = &status.secrets[0];
+        assert_eq!((entry.state, entry.reason), (SecretState::Error, Some(*reason)), "{stack}");
+        assert_eq!(tenant.secret(&format!("{stack}-orders-db")).await?, None, "{stack}: nothing is made up");
+    }
+    tenant.sync("prod").await?;
+    assert_eq!(condition(&tenant.status("prod").await?, READY).unwrap().status, "True", "the others go on");
+    faults.iter().for_each(e2e::fault_proxy::Injected::remove);
+    for (stack, ..) in &troubles {
+        tenant.wait_ready(stack).await?;
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use atmos_secrets::api::Reason;
 use e2e::{Fault, FaultProxy, Matching};
 use futures::StreamExt as _;
@@ -91,7 +92,8 @@ async fn crashes_in_the_middle_of_a_batch_are_survived() -> anyhow::Result<()> {
     let mut random = rand::rng();
     let first = random.random_range(1..STACKS / 2);
     let second = random.random_range(first + 1..STACKS);
-    println!("killed after {first} and after {second} Secrets");
+    // Every failure says it, so that it can be tried again.
+    let crashes = format!("killed after {first} and after {second} Secrets");
     let cluster = Cluster::start().await?;
     let tenant = Tenant::on(&cluster, Grant::Full).await?;
     let token = prepare(&tenant, STACKS).await?;
@@ -103,7 +105,7 @@ async fn crashes_in_the_middle_of_a_batch_are_survived() -> anyhow::Result<()> {
         // One at a time, so that there is a middle.
         let arguments = ["--concurrency", "1"].map(str::to_owned).to_vec();
         let operator = Operator::start(&cluster, Options { arguments, ..Options::default() }).await?;
-        e2e::wait_until(format!("{crash} Secrets"), LIMIT, async || {
+        e2e::wait_until(format!("{crash} Secrets ({crashes})"), LIMIT, async || {
             let count = written().await?;
             if count >= crash { Ok(()) } else { Err(anyhow::anyhow!("{count}")) }
         })
@@ -113,11 +115,11 @@ async fn crashes_in_the_middle_of_a_batch_are_survived() -> anyhow::Result<()> {
     Operator::start(&cluster, Options::default()).await?;
     for number in 0..STACKS {
         let name = format!("s{number}");
-        tenant.wait_ready(&name).await?;
-        assert_eq!(tenant.secret(&format!("{name}-api")).await?, secret(&[("TOKEN", &token)]), "{name}");
+        tenant.wait_ready(&name).await.with_context(|| crashes.clone())?;
+        assert_eq!(tenant.secret(&format!("{name}-api")).await?, secret(&[("TOKEN", &token)]), "{name}, {crashes}");
         let writes: Vec<_> =
             tenant.operator_writes(&format!("{name}-api"))?.into_iter().map(|event| (event.verb, event.code)).collect();
-        assert_eq!(writes, [("create".to_owned(), 201)], "{name}: written once, whatever happened");
+        assert_eq!(writes, [("create".to_owned(), 201)], "{name}: written once, {crashes}");
         assert_eq!(tenant.events(&name).await?, [], "{name}");
     }
     Ok(())
