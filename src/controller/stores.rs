@@ -89,7 +89,6 @@ impl Stores {
                 self.pool.remove(&old.uid);
             }
             self.queue.remove(key);
-            context.release_namespace(&context.namespace_of(key));
             return;
         };
         let namespace = context.namespace_of(key);
