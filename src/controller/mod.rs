@@ -317,6 +317,7 @@ async fn work_on_stacks(context: Arc<Context>, stop: CancellationToken) {
             // It went while it was worked on, so what this sync noted of it would stay for ever.
             context.forget(&stack);
         }
+        context.note_worked(&stack);
         context.queue.done(&stack);
     }
 }
@@ -402,6 +403,13 @@ impl Context {
     pub fn gauges(&self) -> Gauges {
         let queue::Depth { user, background, delayed, running } = self.queue.depth();
         Gauges { user, background, delayed, running, stacks: self.stacks.count(), keys: self.refresh.key_count() }
+    }
+
+    /// Takes note that a Stack was worked on, or went. After the last one of a start the stores report their users.
+    pub fn note_worked(&self, stack: &StackKey) {
+        if self.stacks.worked(stack) {
+            self.stores.users_changed(self.definitions.stores());
+        }
     }
 
     /// Forgets a Stack that is gone.

@@ -35,6 +35,7 @@ fn stack(context: &Context, change: stacks::Change) {
         stacks::Change::Gone(key) => {
             context.queue.remove(&key);
             context.forget(&key);
+            context.note_worked(&key);
             return;
         }
     };
