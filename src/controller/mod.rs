@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod stacks;
 pub mod stores;
 pub mod target;
+mod watches;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -33,8 +33,12 @@ const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// it, so the first wait is short.
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
+/// How long after a look that found rights gone the second one is.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+
 /// How long a sync waits for the first list of a namespace: longer than the questions and the list take together.
 const FIRST_LIST: Duration = Duration::from_secs(15);
+
 /// When an unanswered question is asked again.
 const NO_ANSWER: Duration = Duration::from_secs(1);
 
@@ -274,6 +278,14 @@ impl Namespace {
                 tokio::time::sleep(NO_ANSWER).await;
                 continue;
             };
+            if access == Access::Denied && self.has(kind) {
+                // An API server that starts knows no roles for a moment. Rights that were there are gone only if a
+                // second look says so, too.
+                tokio::time::sleep(SECOND_LOOK).await;
+                if probe(&client, &self.name, kind).await != Some(Access::Denied) {
+                    continue;
+                }
+            }
             if access == Access::Watching {
                 wait = PROBE_AGAIN.0;
                 // Returns when the rights are gone; until then kube's watcher recovers by itself.
@@ -286,6 +298,19 @@ impl Namespace {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(PROBE_AGAIN.1),
                 () = self.probe.notified() => wait = PROBE_AGAIN.0,
             }
+        }
+    }
+
+    /// Whether there were any rights at the last look.
+    fn has(&self, kind: Kind) -> bool {
+        let Grant { secrets, config_maps } = self.grant();
+        let access = match kind {
+            Kind::Secrets => secrets,
+            Kind::ConfigMaps => config_maps,
+        };
+        match access {
+            Access::Watching | Access::GetOnly => true,
+            Access::Probing | Access::Denied => false,
         }
     }
 
@@ -321,7 +346,7 @@ impl Namespace {
 
     async fn watch_secrets(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         let mut listed: HashMap<Box<str>, Seen> = HashMap::new();
         let mut listed_values: HashSet<Box<str>> = HashSet::new();
         loop {
@@ -425,7 +450,7 @@ impl Namespace {
 
     async fn watch_config_maps(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         loop {
             let name = match stream.try_next().await {
                 Ok(Some(Event::Init)) => continue,

@@ -92,8 +92,10 @@ async fn a_restart_of_the_api_server_is_survived_without_a_write_too_many() -> a
     // The fault itself takes this long: longer than every deadline of a single call.
     tokio::time::sleep(Duration::from_secs(20)).await;
     cluster.start_api_server().await?;
+    let back = Instant::now();
     put(&tenant, &next).await?;
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    assert!(back.elapsed() < Duration::from_secs(30), "it took {:?} after the restart", back.elapsed());
     tenant.wait_ready("prod").await?;
     assert_eq!(tenant.status("other").await?, bystander);
     tenant.sync("other").await?;
