@@ -31,6 +31,11 @@ lint: cargo-deny ## Check formatting, lints, documentation, dependencies and lic
 tools: ## Build the pinned test servers, once
 	cargo run --package e2e --bin e2e -- tools >/dev/null
 
+.PHONY: bench
+bench: tools ## Measure the operator against the API server's own write floor (about 10 minutes)
+	cargo build --release --bin atmos-secrets-operator
+	cargo run --package e2e --bin e2e -- bench
+
 .PHONY: crds
 crds: ## Write crds/ from the Rust types
 	UPDATE_GENERATED=1 cargo test --quiet --test generated crds::

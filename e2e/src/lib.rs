@@ -5,6 +5,7 @@
 //! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm), built once from source |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
+//! | [`process`] | child processes that never outlive this one, however it ends |
 //! | [`wait`] | polls a condition until a deadline and says what it saw last |
 //!
 //! A test usually needs two lines:
@@ -19,7 +20,7 @@
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;
-mod process;
+pub mod process;
 pub mod tools;
 pub mod wait;
 

@@ -1,4 +1,4 @@
-//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground.
+//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground, shows the demo.
 
 mod commands;
 
@@ -16,6 +16,8 @@ struct Arguments {
 /// One file under `commands/` each.
 #[derive(Subcommand)]
 enum Command {
+    Bench(commands::bench::Arguments),
+    Demo(commands::demo::Arguments),
     Tools(commands::tools::Arguments),
     Up(commands::up::Arguments),
 }
@@ -23,6 +25,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Bench(arguments) => commands::bench::run(arguments).await,
+        Command::Demo(arguments) => commands::demo::run(arguments).await,
         Command::Tools(arguments) => commands::tools::run(arguments).await,
         Command::Up(arguments) => commands::up::run(arguments).await,
     };

@@ -29,20 +29,24 @@ const TAIL_BYTES: u64 = 4096;
 
 /// A program to be run under a watchdog.
 #[derive(Debug, Default)]
-pub(crate) struct Program {
+pub struct Program {
     /// Used in errors.
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) arguments: Vec<OsString>,
-    pub(crate) environment: Vec<(&'static str, OsString)>,
-    pub(crate) folder: PathBuf,
+    pub name: String,
+    /// What is executed.
+    pub path: PathBuf,
+    /// Without the program's own name.
+    pub arguments: Vec<OsString>,
+    /// Added to what this process has.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// Where it starts.
+    pub folder: PathBuf,
     /// Takes stdout and stderr; appended to, so that a restarted server keeps its history.
-    pub(crate) log: PathBuf,
+    pub log: PathBuf,
 }
 
 /// A running child; killed with all its descendants on drop.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     name: String,
     child: Child,
     /// The only copy of the pipe's writing end: the standard library opens it close-on-exec.
@@ -56,7 +60,7 @@ impl Guarded {
     /// # Errors
     ///
     /// When the log cannot be opened or no shell can be started. A program that is absent shows in its log.
-    pub(crate) fn start(program: &Program) -> anyhow::Result<Self> {
+    pub fn start(program: &Program) -> anyhow::Result<Self> {
         let Program { name, path, arguments, environment, folder, log } = program;
         let output = File::options()
             .create(true)
@@ -79,13 +83,19 @@ impl Guarded {
         Ok(Self { name: name.clone(), child, lifeline, log: log.clone() })
     }
 
+    /// The program's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its exit status, once it has ended by itself.
-    pub(crate) fn exited(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub fn exited(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("could not look after {}", self.name))
     }
 
     /// Fails with the end of its log when it is no longer running.
-    pub(crate) fn expect_running(&mut self) -> anyhow::Result<()> {
+    pub fn expect_running(&mut self) -> anyhow::Result<()> {
         match self.exited()? {
             None => Ok(()),
             Some(status) => {
@@ -95,7 +105,8 @@ impl Guarded {
     }
 
     /// The last lines of its output.
-    pub(crate) fn log_tail(&self) -> String {
+    #[must_use]
+    pub fn log_tail(&self) -> String {
         log_tail(&self.log).unwrap_or_else(|error| format!("(could not read {}: {error})", self.log.display()))
     }
 }
@@ -112,7 +123,7 @@ impl Drop for Guarded {
 
 /// A private temporary folder that is removed when this process ends in whatever way.
 #[derive(Debug)]
-pub(crate) struct DataFolder {
+pub struct DataFolder {
     path: PathBuf,
     janitor: Child,
     lifeline: Option<ChildStdin>,
@@ -124,7 +135,7 @@ impl DataFolder {
     /// # Errors
     ///
     /// When the folder or its janitor cannot be made.
-    pub(crate) fn new(prefix: &str) -> anyhow::Result<Self> {
+    pub fn new(prefix: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix(prefix).tempdir().context("could not make a temporary folder")?;
         let mut janitor = Command::new("sh")
             .args(["-c", JANITOR, "janitor"])
@@ -140,7 +151,9 @@ impl DataFolder {
         Ok(Self { path: folder.keep(), janitor, lifeline })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

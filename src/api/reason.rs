@@ -37,7 +37,7 @@ reasons! {
     Connected,
     /// `suspend: true`: nothing is read or written.
     Suspended,
-    /// The stored object cannot be read as this version of the API.
+    /// The stored object, or a part of it, is not what this version of the API knows.
     InvalidSpec,
     /// A target or a component names something that no declaration declares.
     NotDeclared,

@@ -9,6 +9,9 @@ use super::target::Done;
 use crate::api::{GROUP, marks};
 use crate::model::Plan;
 
+/// How many names the schema lets the status hold.
+const MOST_LISTED: usize = 1024;
+
 /// Handles the Secrets of the Stack that no target names. Returns the names of those that stay.
 ///
 /// A Secret that was written under `deletionPolicy: Delete` carries our ownerReference and is deleted, once the Stack
@@ -53,6 +56,7 @@ pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan,
             Err(_) => {}
         }
     }
+    leftover.truncate(MOST_LISTED);
     leftover
 }
 

@@ -143,9 +143,11 @@ async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Result<
                 }
                 Input::Store(reference) => match store_view(context, key, reference).await? {
                     Some((view, minimum, generation)) => {
+                        let hidden = matches!(&view, StoreView::Refused(problem) if problem.reason == Reason::NamespaceNotAllowed);
                         shortest.insert(reference.clone(), minimum);
                         world.stores.insert(reference.clone(), view);
-                        Some(generation)
+                        // A namespace that is not admitted must not learn that the ClusterStore exists.
+                        (!hidden).then_some(generation)
                     }
                     None => None,
                 },

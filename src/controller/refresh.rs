@@ -485,3 +485,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,11 +109,19 @@ pub struct Problem {
     pub stalled: bool,
 }
 
+/// How many characters of a message are kept: names may be long, and a status has a thousand entries.
+const MAX_MESSAGE: usize = 512;
+
 impl Problem {
-    /// A problem that an edit of another object may cure as well.
+    /// A problem that an edit of another object may cure as well. The message is cut at 512 characters.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), stalled: false }
+        let mut message: String = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { reason, message, stalled: false }
     }
 
     /// The same problem, marked as one that only an edit of the Stack itself can cure if `stalled`.

@@ -259,11 +259,9 @@ fn cannot_be_read(gaps: &[Gap<'_>]) -> Option<Problem> {
 fn summary(gaps: &[Gap<'_>], words: impl Fn(usize) -> String) -> Option<Problem> {
     let ((secret, problem), rest) = gaps.split_first()?;
     let why = problem.map(|problem| format!(": {}", problem.message)).unwrap_or_default();
-    Some(Problem {
-        reason: problem.map_or(Reason::ValueMissing, |problem| problem.reason),
-        message: format!("{}: {}{}{why}", words(gaps.len()), label(secret), more(rest.len())),
-        stalled: problem.is_some_and(|problem| problem.stalled),
-    })
+    let reason = problem.map_or(Reason::ValueMissing, |problem| problem.reason);
+    let message = format!("{}: {}{}{why}", words(gaps.len()), label(secret), more(rest.len()));
+    Some(Problem::new(reason, message).stalled_if(problem.is_some_and(|problem| problem.stalled)))
 }
 
 fn label(secret: &PlannedSecret) -> String {

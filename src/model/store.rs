@@ -18,6 +18,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a store may be read at most where it sets nothing: the vendors bill each read.
 pub const DEFAULT_MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The definition of a store.
 #[derive(Clone, Copy, Debug)]
 pub enum Definition<'a> {
@@ -113,13 +115,18 @@ pub fn facts(definition: Definition<'_>, name: &str, namespace: &str, labels: &B
     Facts {
         kind: definition.kind().ok(),
         view,
-        timeout: connection.timeout.as_deref().and_then(duration::parse).unwrap_or(DEFAULT_TIMEOUT),
-        min_refresh_interval: connection
-            .min_refresh_interval
-            .as_deref()
-            .and_then(duration::parse)
-            .unwrap_or(DEFAULT_MIN_REFRESH_INTERVAL),
+        timeout: bounded(connection.timeout.as_deref(), DEFAULT_TIMEOUT, Duration::from_secs(1), 5 * MINUTE),
+        min_refresh_interval: bounded(
+            connection.min_refresh_interval.as_deref(),
+            DEFAULT_MIN_REFRESH_INTERVAL,
+            Duration::from_secs(10),
+            720 * 60 * MINUTE,
+        ),
     }
+}
+
+fn bounded(text: Option<&str>, default: Duration, least: Duration, most: Duration) -> Duration {
+    text.and_then(duration::parse).unwrap_or(default).clamp(least, most)
 }
 
 /// The one answer to a namespace that may not use a ClusterStore, and to one that names a ClusterStore that is not there.
@@ -162,13 +169,27 @@ fn layout(definition: Definition<'_>, namespace: &str) -> Result<KeyLayout, Prob
         layout.file = Some(parsed);
     }
     match definition {
-        Definition::Store(_) => {}
+        Definition::Store(spec) => {
+            if uses_ambient(&spec.common) {
+                return Err(unusable(
+                    "`auth.ambient` exists only in a ClusterStore; name credentials of its namespace",
+                ));
+            }
+        }
         Definition::ClusterStore(spec) => {
             layout.contained = contained(spec, kind)?;
             layout.prefix = layout.prefix.replace(NAMESPACE, namespace);
         }
     }
     Ok(layout)
+}
+
+/// Whether a store would use the operator's own credentials.
+fn uses_ambient(connection: &Connection) -> bool {
+    let secrets_manager = connection.aws_secrets_manager.as_ref().and_then(|aws| aws.auth.as_ref());
+    let ssm = connection.aws_ssm.as_ref().and_then(|aws| aws.auth.as_ref());
+    let kms = connection.sops.as_ref().and_then(|sops| sops.aws_kms.as_ref()).and_then(|kms| kms.auth.as_ref());
+    [secrets_manager, ssm, kms].into_iter().flatten().any(|auth| auth.ambient.is_some())
 }
 
 /// Whether the prefix of a ClusterStore keeps namespaces apart.

@@ -7,6 +7,7 @@ mod reference;
 use std::path::Path;
 
 /// Compares a file of the repository with what it should hold, or writes it.
+#[expect(clippy::disallowed_methods, reason = "the Makefile says by it what to do")]
 fn compare(path: &str, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1") {

@@ -224,7 +224,7 @@ impl Walk {
     }
 
     fn write_string(&mut self, text: &str) -> Result<(), LeafError> {
-        let quoted = serde_json::to_string(text).map_err(|_| LeafError::NotStructured)?;
+        let quoted = Zeroizing::new(serde_json::to_string(text).map_err(|_| LeafError::NotStructured)?);
         self.output.push_str(&quoted);
         Ok(())
     }

@@ -47,6 +47,16 @@ fn defaults_are_per_kind() {
 }
 
 #[test]
+fn durations_are_bounded() {
+    for (text, timeout, interval) in [("0s", 1, 10), ("9000h", 300, 2_592_000), ("?", 10, 60)] {
+        let spec = store(json!({"kubernetes": {}, "timeout": text, "minRefreshInterval": text}));
+        let facts = facts(Definition::Store(&spec), "app", "payments", &labels());
+        let seconds = (facts.timeout.as_secs(), facts.min_refresh_interval.as_secs());
+        assert_eq!(seconds, (timeout, interval), "{text}");
+    }
+}
+
+#[test]
 fn versions_exist_where_the_store_keeps_them() {
     for (version, has_versions) in [(json!(null), true), (json!(2), true), (json!(1), false)] {
         let spec = store(json!({"vault": {"address": "https://v", "mount": "secret", "kvVersion": version}}));
@@ -63,6 +73,8 @@ fn exactly_one_provider() {
         (json!({}), "no provider"),
         (json!({"kubernetes": {}, "awsSsm": {"region": "r"}}), "awsSsm and kubernetes"),
         (json!({"sops": {"source": {"configMaps": ["a"]}, "file": "{{ x }}"}}), "at character 1"),
+        (json!({"awsSsm": {"region": "r", "auth": {"ambient": {}}}}), "auth.ambient"),
+        (json!({"sops": {"source": {"secrets": ["a"]}, "awsKms": {"auth": {"ambient": {}}}}}), "auth.ambient"),
     ] {
         let StoreView::Refused(problem) = facts(Definition::Store(&store(spec)), "app", "n", &labels()).view else {
             panic!("usable")

@@ -152,6 +152,13 @@ fn one_target_name_twice_is_an_error_of_both() {
 }
 
 #[test]
+fn messages_are_bounded() {
+    let problem = Problem::new(Reason::InternalError, "é".repeat(600));
+    assert_eq!(problem.message.chars().count(), 513);
+    assert_eq!(Problem::new(Reason::InternalError, "é".repeat(512)).message.chars().count(), 512);
+}
+
+#[test]
 fn limits_block() {
     let vars = |count: usize| -> Value {
         json!({"vars": (0..count).map(|index| (format!("N{index}"), json!({"store": "app"}))).collect::<serde_json::Map<_, _>>()})

@@ -181,3 +181,24 @@ fn imports_that_multiply_are_bounded() {
     }
     assert_eq!(compile(json!({"imports": [{"stack": "s0"}]}), &diamonds).secrets.len(), 1);
 }
+
+#[test]
+fn inheritance_has_a_bounded_depth() {
+    let chain = |length: usize| {
+        let components: serde_json::Map<_, _> = (0..length)
+            .map(|index| {
+                let inherits = if index + 1 < length { vec![format!("c{}", index + 1)] } else { Vec::new() };
+                let kind = if index == 0 { "real" } else { "abstract" };
+                let vars = json!({format!("N{index}"): {"store": "app"}});
+                (
+                    format!("c{index}"),
+                    json!({"metadata": {"type": kind, "inherits": inherits}, "secrets": {"vars": vars}}),
+                )
+            })
+            .collect();
+        compile(json!({"components": {"terraform": components}}), &world())
+    };
+    let legal = chain(20);
+    assert_eq!((legal.blocked, legal.secrets.len()), (None, 20));
+    assert_eq!(reason(&chain(1000)), Some((Reason::InheritanceCycle, true)));
+}

@@ -1,0 +1,99 @@
+//! `e2e bench`: how fast the operator is, against what the API server itself can do in the same run.
+//!
+//! Times say something about one machine on one day. So each figure is set against a floor that is measured in the same
+//! run: the same writes, made by a writer that does nothing else. Calls are counted in the API server's audit log.
+
+mod floor;
+mod latency;
+mod load;
+mod operator;
+mod quiet;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use e2e::{ControlPlane, Options};
+
+use self::load::Load;
+use self::operator::Operator;
+use self::report::{Cold, Report};
+use super::say;
+
+/// Measure the operator against the raw floor of the API server
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many Stacks, one run on a fresh control plane each
+    #[arg(long, value_delimiter = ',', default_value = "500,5000", value_name = "N,N")]
+    stacks: Vec<usize>,
+    /// The operator to measure; build it with `cargo build --release`
+    #[arg(long, default_value = "target/release/atmos-secrets-operator", value_name = "FILE")]
+    operator: PathBuf,
+    /// Write the figures as JSON too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { stacks, operator, json } = arguments;
+    let program = std::path::absolute(&operator)?;
+    anyhow::ensure!(program.is_file(), "there is no {}; build it with: cargo build --release", program.display());
+    let mut report = Report::default();
+    for (number, count) in stacks.iter().enumerate() {
+        say(format_args!("{count} Stacks: starting a control plane with fsync on"));
+        let control_plane = start().await?;
+        load::install(&control_plane).await?;
+        if number == 0 {
+            let idle = Operator::start(&control_plane, &program).await?;
+            tokio::time::sleep(SETTLE).await;
+            report.idle_memory = idle.memory()?;
+            idle.stop().await?;
+        }
+        say(format_args!("{count} Stacks: the floor, 64 connections"));
+        report.floors.push(floor::measure(&control_plane, *count).await?);
+        let cold = cold(&control_plane, &program, *count, &mut report, number == 0).await?;
+        report.cold.push(cold);
+    }
+    report.print();
+    if let Some(file) = json {
+        std::fs::write(&file, serde_json::to_string_pretty(&report)?)?;
+        say(format_args!("the figures are in {}", file.display()));
+    }
+    Ok(())
+}
+
+/// How long memory is given to settle before it is read.
+const SETTLE: Duration = Duration::from_secs(5);
+
+async fn start() -> anyhow::Result<ControlPlane> {
+    ControlPlane::start(Options { controller_manager: false, fsync: true, ..Options::default() }).await
+}
+
+/// From the start of the operator to the last Secret and the last status.
+async fn cold(
+    control_plane: &ControlPlane,
+    program: &std::path::Path,
+    count: usize,
+    report: &mut Report,
+    with_details: bool,
+) -> anyhow::Result<Cold> {
+    say(format_args!("{count} Stacks: creating them and their values"));
+    let load = Load::create(control_plane, "bench", count, load::Grant::Watch, None).await?;
+    say(format_args!("{count} Stacks: cold sync"));
+    let mark = control_plane.audit_mark()?;
+    let started = Instant::now();
+    let operator = Operator::start(control_plane, program).await?;
+    let seconds = load.wait_until_ready(control_plane, started).await?;
+    let processor = operator.processor_seconds()?;
+    let requests = quiet::count(control_plane, mark)?;
+    tokio::time::sleep(SETTLE).await;
+    let memory = operator.memory()?;
+    if with_details {
+        say(format_args!("refreshes that find nothing changed"));
+        report.quiet = Some(quiet::measure(control_plane, &load).await?);
+        say(format_args!("edits while refreshes run"));
+        report.latency = Some(latency::measure(control_plane, &load).await?);
+    }
+    operator.stop().await?;
+    Ok(Cold { stacks: count, seconds, processor_seconds: processor, memory, requests })
+}

@@ -1,0 +1,60 @@
+//! The operator under measurement: a process with its service account's rights.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use e2e::process::{Guarded, Program};
+use e2e::{ControlPlane, wait_until};
+
+/// A running operator.
+pub(super) struct Operator {
+    running: Guarded,
+}
+
+/// What the kernel counts processor time in (`sysconf(_SC_CLK_TCK)`, 100 on every Linux that Rust runs on).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+impl Operator {
+    /// Starts it; it is not ready yet.
+    pub(super) async fn start(control_plane: &ControlPlane, program: &Path) -> anyhow::Result<Self> {
+        let kubeconfig = control_plane.service_account_kubeconfig("atmos-secrets", "atmos-secrets-operator").await?;
+        let running = Guarded::start(&Program {
+            name: "the operator".to_owned(),
+            path: program.to_owned(),
+            arguments: ["--listen", "127.0.0.1:0", "--log-level", "warn"].map(Into::into).into(),
+            environment: vec![("KUBECONFIG", kubeconfig.into())],
+            folder: control_plane.folder().to_owned(),
+            log: control_plane.folder().join("operator.log"),
+        })?;
+        Ok(Self { running })
+    }
+
+    /// Resident memory in KiB.
+    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Processor time so far, user and system.
+    pub(super) fn processor_seconds(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.running.id()))?;
+        let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+        // Fields 14 and 15 of proc(5), counted from the third one.
+        Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
+    }
+
+    /// Ends it.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        let process = format!("/proc/{}", self.running.id());
+        drop(self.running);
+        wait_until("the operator to end", Duration::from_secs(20), async || {
+            anyhow::ensure!(!Path::new(&process).exists(), "it still runs");
+            anyhow::Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,47 @@
+//! What a refresh costs that finds nothing changed: requests counted in the audit log.
+
+use std::time::{Duration, Instant};
+
+use e2e::ControlPlane;
+use e2e::control_plane::AuditMark;
+
+use super::load::{Grant, Load};
+use super::report::{Quiet, Requests};
+
+const OPERATOR: &str = "system:serviceaccount:atmos-secrets:atmos-secrets-operator";
+/// Stacks in the namespace that can only be polled.
+const POLLED: usize = 100;
+/// The shortest interval that a Stack may ask for.
+const INTERVAL: Duration = Duration::from_secs(10);
+const ROUNDS: u32 = 3;
+
+/// Requests of the operator since `mark`.
+pub(super) fn count(control_plane: &ControlPlane, mark: AuditMark) -> anyhow::Result<Requests> {
+    let mut requests = Requests::default();
+    for event in control_plane.audit_events_since(mark)?.iter().filter(|event| event.user == OPERATOR) {
+        let what = if event.subresource.is_empty() {
+            format!("{} {}", event.verb, event.resource)
+        } else {
+            format!("{} {}/{}", event.verb, event.resource, event.subresource)
+        };
+        *requests.by_kind.entry(what).or_default() += 1;
+        requests.total += 1;
+        if matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete") {
+            requests.writes += 1;
+        }
+    }
+    Ok(requests)
+}
+
+/// Refreshes in a namespace that grants only `get`, so that its stores and targets are polled. The watched namespace of
+/// `watched` has its Stacks in the same operator, which cost nothing while nothing changes.
+pub(super) async fn measure(control_plane: &ControlPlane, watched: &Load) -> anyhow::Result<Quiet> {
+    let polled = Load::create(control_plane, "polled", POLLED, Grant::GetOnly, Some("10s")).await?;
+    polled.wait_until_ready(control_plane, Instant::now()).await?;
+    // The round in which the Stacks were synced is not counted.
+    tokio::time::sleep(INTERVAL).await;
+    let mark = control_plane.audit_mark()?;
+    tokio::time::sleep(INTERVAL * ROUNDS).await;
+    let requests = count(control_plane, mark)?;
+    Ok(Quiet { watched_stacks: watched.count, polled_stacks: POLLED, rounds: ROUNDS, requests })
+}

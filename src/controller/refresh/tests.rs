@@ -1,0 +1,173 @@
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use super::*;
+use crate::model::StoreRef;
+use crate::value::SecretValue;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn refresh() -> Refresh {
+    Refresh::new(Arc::new(DigestKey::new("test".into(), vec![1; 32])))
+}
+
+fn store() -> StoreKey {
+    StoreKey::resolve(&StoreRef::Store("app".into()), "payments")
+}
+
+fn stack(name: &str) -> StackKey {
+    StackKey::new("payments", name)
+}
+
+fn value(text: &str) -> Result<Versioned, Error> {
+    Ok(Versioned { value: Arc::new(SecretValue::from(text.to_owned())), version: String::new() })
+}
+
+fn error(kind: ErrorKind) -> Result<Versioned, Error> {
+    Err(Error::new(kind, "test"))
+}
+
+fn register(refresh: &Refresh, who: &str, keys: &[(&str, Result<Versioned, Error>)], interval: Option<Duration>) {
+    let readings: Vec<Reading<'_>> = keys
+        .iter()
+        .map(|(key, result)| Reading { store: store(), key: Key::current(*key), interval, result })
+        .collect();
+    refresh.register(&stack(who), &readings);
+}
+
+/// What a read of one key that the loop made does to its users.
+fn take(refresh: &Refresh, key: &str, result: &Result<Versioned, Error>, watched: bool) -> Vec<String> {
+    let key = Key::current(key);
+    let shared =
+        refresh.lock().stores.get(&store()).and_then(|index| index.keys.get_key_value(&key)).unwrap().0.clone();
+    let mut affected = HashSet::new();
+    let seen = refresh.see(&key, result);
+    refresh.take(&store(), &shared, seen, result.as_ref().err(), watched, &mut affected);
+    let mut names: Vec<String> = affected.iter().map(|stack| stack.name.to_string()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_users_of_a_changed_key_are_affected() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a")), ("object#SHARED", value("s"))], Some(HOUR));
+    register(&refresh, "two", &[("other#B", value("b")), ("object#SHARED", value("s"))], Some(HOUR));
+    assert_eq!(refresh.key_count(), 3, "a shared key is kept once");
+    assert!(take(&refresh, "object#A", &value("a"), true).is_empty(), "an unchanged value touches nobody");
+    assert_eq!(take(&refresh, "object#A", &value("new"), true), ["one"]);
+    assert_eq!(take(&refresh, "object#SHARED", &value("new"), true), ["one", "two"]);
+    assert!(take(&refresh, "object#SHARED", &value("new"), true).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_object_concerns_its_own_keys() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a")), ("other#B", value("b"))], Some(HOUR));
+    refresh.source_changed(&store(), Some("object"));
+    let (jobs, _) = refresh.collect(Instant::now());
+    let job = jobs.first().unwrap();
+    assert_eq!(job.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["object#A"]);
+    refresh.source_changed(&store(), None);
+    let (jobs, _) = refresh.collect(Instant::now());
+    assert!(jobs.is_empty(), "one job at a time for each store");
+    refresh.lock().stores.get_mut(&store()).unwrap().running = false;
+    let (jobs, _) = refresh.collect(Instant::now());
+    assert_eq!(jobs.first().unwrap().keys.len(), 2, "what changed meanwhile is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_reads_the_keys_of_its_interval_together() {
+    let refresh = refresh();
+    register(&refresh, "fast", &[("object#A", value("a")), ("object#B", value("b"))], Some(Duration::from_secs(10)));
+    register(&refresh, "slow", &[("object#B", value("b")), ("object#C", value("c"))], Some(HOUR));
+    let (jobs, next) = refresh.collect(Instant::now());
+    assert!(jobs.is_empty());
+    assert!(next.unwrap() <= Instant::now() + Duration::from_secs(10));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let (jobs, next) = refresh.collect(Instant::now());
+    let mut keys: Vec<&str> = jobs.first().unwrap().keys.iter().map(|key| key.name.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["object#A", "object#B"], "the shortest interval of its users counts");
+    assert!(next.unwrap() > Instant::now(), "the next tick is armed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_for_nothing_is_not_polled() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a"))], None);
+    let (_, next) = refresh.collect(Instant::now());
+    assert_eq!(next, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_error_tells_only_when_the_read_is_stale() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a"))], Some(Duration::from_secs(60)));
+    let unreachable = error(ErrorKind::Unavailable);
+    assert!(take(&refresh, "object#A", &unreachable, true).is_empty());
+    assert!(refresh.is_covered(&store(), &Key::current("object#A")));
+    tokio::time::advance(Duration::from_secs(299)).await;
+    assert!(take(&refresh, "object#A", &unreachable, true).is_empty());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(!refresh.is_covered(&store(), &Key::current("object#A")));
+    assert_eq!(take(&refresh, "object#A", &unreachable, true), ["one"], "stale: once");
+    assert!(take(&refresh, "object#A", &unreachable, true).is_empty(), "and not again");
+    assert_eq!(take(&refresh, "object#A", &value("a"), true), ["one"], "recovered: once");
+    assert!(refresh.is_covered(&store(), &Key::current("object#A")));
+    assert!(take(&refresh, "object#A", &value("a"), true).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_cannot_cure_tells_at_once() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a"))], Some(HOUR));
+    assert_eq!(take(&refresh, "object#A", &error(ErrorKind::MacMismatch), true), ["one"]);
+    assert!(take(&refresh, "object#A", &error(ErrorKind::MacMismatch), true).is_empty());
+    assert_eq!(take(&refresh, "object#A", &error(ErrorKind::NotFound), true), ["one"]);
+    assert_eq!(take(&refresh, "object#A", &value("a"), true), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_key_is_asked_again_with_doubling_waits() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", error(ErrorKind::NotFound))], Some(HOUR));
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        let before = Instant::now();
+        loop {
+            let (jobs, next) = refresh.collect(Instant::now());
+            if jobs.iter().any(|job| job.why == Why::Retry) {
+                break;
+            }
+            tokio::time::advance(next.unwrap() - Instant::now()).await;
+        }
+        waits.push((Instant::now() - before).as_secs());
+        assert!(take(&refresh, "object#A", &error(ErrorKind::NotFound), false).is_empty());
+    }
+    assert_eq!(waits, [15, 30, 60, 120, 240, 300, 300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_key_of_a_watched_store_is_not_asked_again() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", error(ErrorKind::NotFound))], None);
+    assert!(take(&refresh, "object#A", &error(ErrorKind::NotFound), true).is_empty());
+    tokio::time::advance(Duration::from_secs(20)).await;
+    let (jobs, next) = refresh.collect(Instant::now());
+    assert!(jobs.is_empty(), "the watch tells when it comes");
+    assert_eq!(next, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_without_users_are_forgotten() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a")), ("object#B", value("b"))], Some(HOUR));
+    register(&refresh, "two", &[("object#B", value("b"))], Some(HOUR));
+    register(&refresh, "one", &[("object#A", value("a"))], Some(HOUR));
+    assert_eq!(take(&refresh, "object#B", &value("new"), true), ["two"]);
+    refresh.forget(&stack("one"));
+    assert_eq!(refresh.key_count(), 1);
+    refresh.forget(&stack("two"));
+    assert_eq!(refresh.key_count(), 0);
+    assert!(refresh.lock().stores.is_empty() && refresh.lock().of_stack.is_empty(), "nothing is left behind");
+}
