@@ -22,7 +22,7 @@
 //! | [`backend`] | stores: the trait, its drivers, the guard around them, shared reads, connections | api, value; drivers: cluster, sops |
 //! | [`model`] | what a Stack means: merge, keys, plan, render, outcome; pure | api, value, the contract of backend |
 //! | [`controller`] | watches, queue, reconcile, refresh, targets | model, api, value, metrics, cluster, backend but no driver |
-//! | `cli` | `kubectl atmos-secret`, one file for each verb | model, api, value, cluster, backend but no driver |
+//! | [`cli`] | `kubectl atmos-secret`, one file for each verb | model, api, value, cluster, backend but no driver |
 //! | [`process`] | the operator as a process | all |
 //!
 //! `tests/layering.rs` holds this table against the source.
@@ -34,6 +34,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod metrics;

@@ -289,16 +289,17 @@ impl Namespace {
     }
 
     fn set_access(&self, kind: Kind, access: Access, changes: &mpsc::UnboundedSender<Change>) {
+        let mut before = access;
         let changed = self.grant.send_if_modified(|grant| {
             let field = match kind {
                 Kind::Secrets => &mut grant.secrets,
                 Kind::ConfigMaps => &mut grant.config_maps,
             };
-            let changed = *field != access;
-            *field = access;
-            changed
+            before = std::mem::replace(field, access);
+            before != access
         });
-        if changed {
+        // Whoever works here waits for the first answer anyway.
+        if changed && before != Access::Probing {
             if kind == Kind::Secrets && access != Access::Watching {
                 let mut state = self.lock();
                 state.ours.clear();
@@ -400,16 +401,17 @@ impl Namespace {
             Some(seen) => state.ours.insert(name.as_str().into(), seen),
             None => state.ours.remove(name.as_str()),
         };
+        let former = before.map(|seen| seen.stack).filter(|former| Some(former) != owner_now.as_ref());
         let our_own_write = owner_now.is_some() && state.writing.contains(name.as_str());
         drop(state);
-        if !our_own_write {
-            self.tell_secret(
-                &name,
-                owner_now.or_else(|| before.map(|seen| seen.stack)),
-                values || values_before,
-                changes,
-            );
+        if former.is_none() && our_own_write {
+            return;
         }
+        // A Secret that changes hands concerns both, also when it was the new owner who wrote.
+        if former.is_some() && owner_now.is_some() {
+            self.tell_secret(&name, owner_now.clone(), false, changes);
+        }
+        self.tell_secret(&name, former.or(owner_now), values || values_before, changes);
     }
 
     fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
@@ -513,6 +515,49 @@ pub async fn may(client: &Client, namespace: &str, resource: &str, verb: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use kube::core::{ObjectMeta, PartialObjectMetaExt};
+
+    fn owned_by(stack: &str, version: &str) -> PartialObjectMeta<Secret> {
+        let mark = |key: &str, value: &str| Some([(key.to_owned(), value.to_owned())].into());
+        let meta = ObjectMeta {
+            name: Some("target".to_owned()),
+            resource_version: Some(version.to_owned()),
+            labels: mark(marks::MANAGED, "true"),
+            annotations: mark(marks::STACK, stack),
+            ..ObjectMeta::default()
+        };
+        meta.into_response_partial()
+    }
+
+    #[tokio::test]
+    async fn our_own_write_is_news_only_to_a_former_owner() {
+        let watching = Grant { secrets: Access::Watching, config_maps: Access::Watching };
+        let namespace = Namespace {
+            name: "payments".into(),
+            grant: watch::Sender::new(watching),
+            probe: Notify::new(),
+            stop: CancellationToken::new(),
+            state: Mutex::default(),
+        };
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let mut told = || {
+            let mut owners = Vec::new();
+            while let Ok(Change::Secret { owner, .. }) = receiver.try_recv() {
+                owners.extend(owner.map(String::from));
+            }
+            owners
+        };
+        namespace.begin_write("target");
+        namespace.take_secret(&owned_by("first", "1"), &sender);
+        namespace.take_secret(&owned_by("first", "2"), &sender);
+        assert_eq!(told(), Vec::<String>::new());
+        namespace.take_secret(&owned_by("second", "3"), &sender);
+        assert_eq!(told(), ["second", "first"]);
+        namespace.end_write("target", Some("3"));
+        namespace.take_secret(&owned_by("second", "4"), &sender);
+        assert_eq!(told(), ["second"]);
+    }
 
     #[test]
     fn versions_compare_as_numbers() {

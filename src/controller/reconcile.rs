@@ -50,8 +50,12 @@ async fn sync(
     spec: &StackSpec,
     memory: &mut Recollection,
 ) -> Result<(), Failure> {
+    // Before anything is read, so that no change falls between the read and the watch.
+    let namespace = context.namespaces.use_namespace(&key.namespace);
+    namespace.known().await.ok_or(Failure::Unreachable)?;
+
     let compiled = compile(context, key, spec).await?;
-    let plan = claims::apply(context, key, read, compiled.plan);
+    let plan = claims::apply(context, key, read, compiled.plan).await;
     context.relate(key, &plan);
 
     let results = read_keys(context, key, &plan).await;
@@ -146,13 +150,18 @@ async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Result<
                         let hidden = matches!(&view, StoreView::Refused(problem) if problem.reason == Reason::NamespaceNotAllowed);
                         shortest.insert(reference.clone(), minimum);
                         world.stores.insert(reference.clone(), view);
-                        // A namespace that is not admitted must not learn that the ClusterStore exists.
                         (!hidden).then_some(generation)
                     }
                     None => None,
                 },
             };
-            if let Some(generation) = generation {
+            // An object that is absent counts as generation 0, so that a reader sees when it came after this status. Not
+            // so a ClusterStore: a namespace that is not admitted must not learn whether it exists.
+            let absent = match &input {
+                Input::Catalog(_) | Input::Stack(_) | Input::Store(StoreRef::Store(_)) => Some(0),
+                Input::Store(StoreRef::ClusterStore(_)) => None,
+            };
+            if let Some(generation) = generation.or(absent) {
                 generations.insert(input.to_string(), generation);
             }
             loaded.insert(input);

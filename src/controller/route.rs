@@ -63,8 +63,8 @@ fn namespace(context: &Context, change: namespaces::Change) {
             if let Some(owner) = owner {
                 context.queue.add(StackKey { namespace: Arc::clone(&namespace), name: Arc::from(&*owner) }, Lane::User);
             }
-            // A Secret in somebody's way may have gone, or was handed over.
-            if let Some(claimant) = context.claims.oldest_claimant(&namespace, &name) {
+            // A Secret in somebody's way may have gone, or was handed over to whoever wants it.
+            for claimant in context.claims.claimants(&namespace, &name) {
                 context.queue.add(StackKey::new(&namespace, &claimant), Lane::User);
             }
             source(context, &namespace, &name, true, values);

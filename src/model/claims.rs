@@ -98,6 +98,11 @@ impl Claims {
         })
     }
 
+    /// Every Stack that wants a target.
+    pub fn target_claimants(&self, target: &str) -> impl Iterator<Item = &str> {
+        self.targets.get(target).into_iter().flatten().map(|name| &**name)
+    }
+
     /// Whether no Stack claims anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

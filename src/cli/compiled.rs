@@ -1,0 +1,264 @@
+//! A Stack compiled here, with the user's own rights: what it declares, and its stores ready to be asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::context::{Cluster, is_forbidden, request_failed};
+use super::describe::not_declared;
+use super::exit::Failure;
+use super::list::unknown_component;
+use super::rows;
+use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
+use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, connect};
+use crate::backend::{self, ErrorKind};
+use crate::cluster::{Objects, is_object_name};
+use crate::model::plan::{missing_inputs, plan};
+use crate::model::store::{Definition, facts};
+use crate::model::{Input, Lookup, Plan, PlannedSecret, Problem, StoreRef, StoreView, World};
+
+/// Imports import each other at most this deep: a Stack, 32 Catalogs in a row, and some to spare. What goes deeper is a
+/// circle, which the plan itself reports.
+const ROUNDS: usize = 64;
+
+/// The definition of a store.
+enum StoreObject {
+    Store(Store),
+    ClusterStore(ClusterStore),
+}
+
+/// A Stack, its plan, and the definitions of its stores.
+pub struct Compiled<'a> {
+    /// The Stack.
+    pub stack: &'a Stack,
+    /// What to read and to write.
+    pub plan: Plan,
+    cluster: &'a Cluster,
+    definitions: BTreeMap<StoreRef, StoreObject>,
+}
+
+/// Compiles a Stack. A store that the user may not read is an error of the secrets that live there.
+///
+/// # Errors
+/// Access: a Catalog or Stack that it imports cannot be read, so nobody knows what it declares.
+pub async fn compile<'a>(cluster: &'a Cluster, stack: &'a Stack) -> Result<Compiled<'a>, Failure> {
+    let namespace = stack.namespace().unwrap_or_default();
+    let name = stack.name_any();
+    let mut world = World::default();
+    let mut definitions = BTreeMap::new();
+    let mut loaded = BTreeSet::new();
+    let mut compiled = plan(&namespace, &name, &stack.spec, &world);
+    for _ in 0..ROUNDS {
+        let missing = missing_inputs(&compiled, &loaded);
+        if missing.is_empty() {
+            break;
+        }
+        for input in missing {
+            load(cluster, &namespace, &input, &mut world, &mut definitions).await?;
+            loaded.insert(input);
+        }
+        compiled = plan(&namespace, &name, &stack.spec, &world);
+    }
+    Ok(Compiled { stack, plan: compiled, cluster, definitions })
+}
+
+async fn load(
+    cluster: &Cluster,
+    namespace: &str,
+    input: &Input,
+    world: &mut World,
+    definitions: &mut BTreeMap<StoreRef, StoreObject>,
+) -> Result<(), Failure> {
+    match input {
+        Input::Catalog(name) => {
+            if let Some(found) = find::<Catalog>(cluster, None, name).await? {
+                world.catalogs.insert(name.clone(), lookup(found.map(|catalog| Arc::new(catalog.spec))));
+            }
+        }
+        Input::Stack(name) => {
+            if let Some(found) = find::<Stack>(cluster, Some(namespace), name).await? {
+                world.stacks.insert(name.clone(), lookup(found.map(|stack| Arc::new(stack.spec))));
+            }
+        }
+        Input::Store(reference) => {
+            if let Some((view, definition)) = store(cluster, namespace, reference).await {
+                world.stores.insert(reference.clone(), view);
+                definitions.extend(definition.map(|definition| (reference.clone(), definition)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lookup<T>(found: Option<T>) -> Lookup<T> {
+    found.map_or(Lookup::Invalid, Lookup::Found)
+}
+
+/// A store as the namespace sees it; `None` if it does not exist.
+async fn store(cluster: &Cluster, namespace: &str, reference: &StoreRef) -> Option<(StoreView, Option<StoreObject>)> {
+    let refused = |reason, message| Some((StoreView::Refused(Problem::new(reason, message)), None));
+    let invalid = || refused(Reason::InvalidSpec, format!("{reference} cannot be read as this version of the API"));
+    match reference {
+        StoreRef::Store(name) => match find::<Store>(cluster, Some(namespace), name).await {
+            Ok(None) => None,
+            Ok(Some(None)) => invalid(),
+            Ok(Some(Some(found))) => {
+                let view = facts(Definition::Store(&found.spec), name, namespace, &BTreeMap::new()).view;
+                Some((view, Some(StoreObject::Store(found))))
+            }
+            Err(failure) => refused(Reason::AccessDenied, failure.message),
+        },
+        StoreRef::ClusterStore(name) => match find::<ClusterStore>(cluster, None, name).await {
+            Ok(None) => None,
+            Ok(Some(None)) => invalid(),
+            Ok(Some(Some(found))) => {
+                let labels = labels(cluster, namespace, &found).await;
+                let view = facts(Definition::ClusterStore(&found.spec), name, namespace, &labels).view;
+                Some((view, Some(StoreObject::ClusterStore(found))))
+            }
+            Err(failure) => refused(Reason::AccessDenied, failure.message),
+        },
+    }
+}
+
+/// The namespace's labels. Whoever may not read them is given the benefit of the doubt: the store decides by the user's
+/// own rights, not by these.
+async fn labels(cluster: &Cluster, namespace: &str, store: &ClusterStore) -> BTreeMap<String, String> {
+    let wanted = store.spec.allowed_namespaces.selector.as_ref().map(|selector| &selector.match_labels);
+    let Some(wanted) = wanted else { return BTreeMap::new() };
+    match Api::<Namespace>::all(cluster.client.clone()).get_metadata(namespace).await {
+        Ok(found) => found.metadata.labels.unwrap_or_default(),
+        Err(_) => wanted.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+    }
+}
+
+/// An object: `None` if it does not exist, `Some(None)` if this version cannot read it.
+async fn find<K>(cluster: &Cluster, namespace: Option<&str>, name: &str) -> Result<Option<Option<K>>, Failure>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    if !is_object_name(name) {
+        return Ok(None);
+    }
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
+        None => Api::all_with(cluster.client.clone(), &resource),
+    };
+    let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+    let found = api.get_opt(name).await.map_err(|error| {
+        let tried = format!("read {}/{name}{place}", resource.kind);
+        let failure = request_failed(&tried, &error);
+        if is_forbidden(&error) {
+            let of = namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+            return failure.hint(format!("`kubectl auth can-i get {}.{}{of}`", resource.plural, resource.group));
+        }
+        failure
+    })?;
+    Ok(found.map(|object| serde_json::to_value(object).and_then(serde_json::from_value).ok()))
+}
+
+impl Compiled<'_> {
+    /// The declared secret that NAME and `-c` mean.
+    ///
+    /// # Errors
+    /// Usage: an unknown component, an undeclared NAME, or several components that declare it.
+    pub fn pick(&self, name: &str, component: Option<&str>) -> Result<&PlannedSecret, Failure> {
+        if let Some(problem) = &self.plan.blocked {
+            return Err(Failure::access(format!("{}: {}", problem.reason, problem.message)));
+        }
+        let title = super::context::full_name(self.stack);
+        if let Some(given) = component {
+            let component = rows::find_component(self.stack, given)
+                .ok_or_else(|| unknown_component(std::slice::from_ref(self.stack), given))?;
+            let effective = self.effective(&component);
+            return effective.iter().copied().find(|secret| secret.name == name).ok_or_else(|| {
+                not_declared(name, &title, Some(&component), effective.iter().map(|secret| secret.name.as_str()))
+            });
+        }
+        let mut found = self.plan.secrets.iter().filter(|secret| secret.name == name);
+        match (found.next(), found.next()) {
+            (Some(secret), _) if secret.component.is_empty() => Ok(secret),
+            (Some(secret), None) => Ok(secret),
+            (Some(one), Some(other)) => {
+                let components: Vec<&str> =
+                    [one, other].into_iter().chain(found).map(|secret| secret.component.as_str()).collect();
+                Err(Failure::usage(format!("{name} is declared by several components of Stack {title}"))
+                    .hint(format!("name one with -c or ATMOS_COMPONENT: {}", components.join(", "))))
+            }
+            (None, _) => {
+                Err(not_declared(name, &title, None, self.plan.secrets.iter().map(|secret| secret.name.as_str())))
+            }
+        }
+    }
+
+    /// What a component gets: its own, and the shared ones that it neither declares anew nor drops.
+    fn effective(&self, component: &str) -> Vec<&PlannedSecret> {
+        let own: BTreeSet<&str> = self
+            .plan
+            .secrets
+            .iter()
+            .filter(|secret| secret.component == component)
+            .map(|secret| secret.name.as_str())
+            .collect();
+        let dropped = rows::dropped(&self.stack.spec, component);
+        self.plan
+            .secrets
+            .iter()
+            .filter(|secret| {
+                secret.component == component
+                    || (secret.component.is_empty()
+                        && !own.contains(secret.name.as_str())
+                        && !dropped.contains(&secret.name))
+            })
+            .collect()
+    }
+
+    /// Whether a store holds SOPS files, so that reading it needs a key.
+    #[must_use]
+    pub fn is_sops(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.sops.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.sops.is_some(),
+        })
+    }
+
+    /// Connects a store of the plan.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn connect(
+        &self,
+        reference: &StoreRef,
+        identities: AgeIdentities,
+        operator_namespace: &str,
+    ) -> Result<Connected, backend::Error> {
+        let namespace = self.stack.namespace().unwrap_or_default();
+        let objects = Objects::new(self.cluster.client.clone());
+        let (namespace, connection, kubernetes) = match self.definitions.get(reference) {
+            Some(StoreObject::Store(store)) => {
+                (namespace.as_str(), &store.spec.common, store.spec.kubernetes.is_some())
+            }
+            Some(StoreObject::ClusterStore(store)) => (operator_namespace, &store.spec.common, false),
+            None => {
+                let message = format!("{reference} does not exist");
+                return Err(backend::Error::new(ErrorKind::InvalidConfig, message));
+            }
+        };
+        connect(ConnectRequest {
+            store: reference.to_string(),
+            namespace,
+            connection,
+            kubernetes,
+            objects: &objects,
+            identities,
+            observer: Arc::new(|_, _: &'static str, _: Duration| {}),
+        })
+        .await
+    }
+}

@@ -1,0 +1,79 @@
+//! Asks the stores, with the user's own rights and for metadata only, which declared secrets have a value.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+
+use super::compiled::Compiled;
+use super::rows::{self, Row};
+use crate::api::Reason;
+use crate::api::status::SecretState;
+use crate::backend::connect::AgeIdentities;
+use crate::backend::{Error, Key, Presence};
+use crate::model::{PlannedSecret, StoreRef};
+
+/// Stores that are asked at the same time.
+const STORES: usize = 8;
+
+/// What a store said about one key.
+type Answer = Result<Presence, Error>;
+
+/// The rows of a compiled Stack. An error of one store is an error of its rows.
+pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> {
+    let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
+    for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
+        let keys = keys.entry(read.store.clone()).or_default();
+        if !keys.contains(&read.key) {
+            keys.push(read.key.clone());
+        }
+    }
+    let answers: BTreeMap<StoreRef, BTreeMap<Key, Answer>> = stream::iter(keys)
+        .map(|(store, keys)| async move {
+            let answers = probe(compiled, &store, &keys, operator_namespace).await;
+            (store, keys.into_iter().zip(answers).collect())
+        })
+        .buffer_unordered(STORES)
+        .collect()
+        .await;
+    compiled
+        .plan
+        .secrets
+        .iter()
+        .map(|secret| {
+            let answer = secret
+                .read
+                .as_ref()
+                .ok()
+                .and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
+            row(compiled, secret, answer)
+        })
+        .collect()
+}
+
+async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], operator_namespace: &str) -> Vec<Answer> {
+    // Metadata are in the clear: no identity is needed.
+    match compiled.connect(store, AgeIdentities::Given(Vec::new()), operator_namespace).await {
+        Ok(connected) => connected.backend.probe(keys).await,
+        Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
+fn row(compiled: &Compiled<'_>, secret: &PlannedSecret, answer: Option<&Answer>) -> Row {
+    let row = rows::planned(compiled.stack, secret);
+    let (status, reason, message) = match (&secret.read, answer) {
+        (Err(problem), _) => (SecretState::Error, Some(problem.reason), Some(problem.message.clone())),
+        (Ok(_), Some(Ok(presence))) => {
+            return Row { status: SecretState::Initialized, version: presence.version.clone(), ..row };
+        }
+        (Ok(_), Some(Err(error))) if error.kind.is_missing() && secret.default.is_some() => {
+            return Row { status: SecretState::Initialized, origin: "default".to_owned(), ..row };
+        }
+        (Ok(_), Some(Err(error))) => {
+            let state = if error.kind.is_missing() { SecretState::Missing } else { SecretState::Error };
+            (state, Some(error.kind.reason()), Some(error.message.clone()))
+        }
+        // A driver that gives fewer answers than keys breaks its contract.
+        (Ok(_), None) => (SecretState::Error, Some(Reason::InternalError), None),
+    };
+    Row { status, reason, message, ..row }
+}

@@ -1,0 +1,18 @@
+//! The plugin as people run it: the built binary against a real API server, its stdout, stderr and exit code.
+//!
+//! No operator runs here: where a test needs a status, it writes one, so that it can have any.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod describe;
+mod faults;
+mod fixture;
+mod get;
+mod list;
+mod operator;
+mod set;
+mod sops;
+mod store;
+mod usage;
+mod validate;
+mod version;
