@@ -167,15 +167,24 @@ async fn nothing_is_lost_when_the_release_goes_and_comes_back() {
     let own = secrets(&plane, NAMESPACE).await;
     assert!(key.iter().filter(|secret| secret[0] == "atmos-secrets-digest-key").all(|secret| own.contains(secret)));
 
-    // Only who deletes the definitions deletes Stacks, and what a Stack owns by choice.
-    kubectl(&plane, &["delete", "customresourcedefinition", "stacks.secrets.atmos.tools"]).await;
-    wait_until("what the Stack owned to be collected", LIMIT, async || {
-        let names: Vec<_> = secrets(&plane, "a").await.into_iter().map(|secret| secret[0].clone()).collect();
-        anyhow::ensure!(names == ["atmos.prod", "retained"], "{names:?}");
+    // A target goes with its Stack by choice only. The collector learns of new kinds within 30 seconds.
+    kubectl(&plane, &["delete", "stack", "prod", "--namespace", "a"]).await;
+    let names = async || {
+        let secrets = secrets(&plane, "a").await;
+        secrets.into_iter().map(|secret| secret[0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    wait_until("what the Stack owned to be collected", LIMIT * 2, async || {
+        let names = names().await;
+        anyhow::ensure!(!names.iter().any(|name| name == "owned"), "{names:?}");
         Ok(())
     })
     .await
     .unwrap();
+    for kind in ["stacks", "stores", "clusterstores", "catalogs"] {
+        kubectl(&plane, &["delete", "customresourcedefinition", &format!("{kind}.secrets.atmos.tools")]).await;
+    }
+    garbage_is_collected(&plane, "a", "more-garbage").await;
+    assert_eq!(names().await, ["atmos.prod", "retained"]);
 }
 
 /// An older chart, whose definition of Stacks lacks a field.
