@@ -25,8 +25,11 @@ const OWN: &str = "Role/atmos-secrets-operator";
 const GRANT: &str = "ClusterRole/atmos-secrets-operator-namespace";
 const OURS: &str = "secrets.atmos.tools";
 
-/// Of the operator: role, group, resource, names, verb, why.
-const OF_THE_OPERATOR: &[(&str, &str, &str, &[&str], &str, &str)] = &[
+/// Role, group, resource, names, verb, why.
+type Reasoned = (&'static str, &'static str, &'static str, &'static [&'static str], &'static str, &'static str);
+
+/// Of the operator.
+const OF_THE_OPERATOR: &[Reasoned] = &[
     (OPERATOR, OURS, "stacks", &[], "get", "the spec is read when work is due"),
     (OPERATOR, OURS, "stacks", &[], "list", "what there is, at the start"),
     (OPERATOR, OURS, "stacks", &[], "watch", "what changes"),
@@ -81,7 +84,7 @@ const OF_PEOPLE: &[(&str, &str, &[&str], &str)] = &[
 
 /// What [`OF_THE_OPERATOR`] lists, with everything switched on as in [`VALUES`].
 pub fn of_the_operator() -> BTreeSet<Right> {
-    let right = |(role, group, resource, names, verb, _why): &(&str, &str, &str, &[&str], &str, &str)| Right {
+    let right = |(role, group, resource, names, verb, _why): &Reasoned| Right {
         role: (*role).to_owned(),
         group: (*group).to_owned(),
         resource: (*resource).to_owned(),
