@@ -1,6 +1,6 @@
 //! The API server takes what the chart renders, with no field unknown to it, whatever the values are.
 
-use crate::helm::{NAMESPACE, template, text};
+use crate::helm::{template, text};
 use crate::installation::shared;
 
 #[tokio::test]
@@ -18,16 +18,8 @@ async fn everything_is_valid() {
         &[],
     ] {
         let rendered = template(arguments).await.unwrap();
-        let apply = [
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--dry-run=server",
-            "--validate=strict",
-            "--namespace",
-            NAMESPACE,
-            "--filename=-",
-        ];
+        let apply =
+            ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "--filename=-"];
         let output = plane.kubectl_with_input(apply, &rendered).await.unwrap();
         let words = text(&output.stderr);
         assert!(output.status.success() && words.is_empty(), "{arguments:?}: {words}");
