@@ -13,8 +13,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: tools ## Show the operator at work on a local control plane
-	cargo run --package e2e --bin e2e -- demo
+demo: tools ## Show the operator at work on a local control plane, or with DEMO_CONTEXT=current in yours
+	@cargo run --quiet --package e2e --bin e2e -- demo $(DEMO_ARGUMENTS)
 
 .PHONY: test
 test: tools ## Run every test, against real servers where there are any

@@ -44,6 +44,10 @@ const PAGE: u32 = 16;
 const MAX_STATUS: usize = 64 << 10;
 /// How long to wait for a connection before the server counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that is waited on and says nothing for so long is dead: the API server sends each idle watch a bookmark
+/// about once a minute (`defaultBookmarkFrequency` of `k8s.io/apiserver`, `storage/cacher`). Without this a network that
+/// silently loses packets would go unnoticed until the watch itself ends, after about five minutes.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// A client as [`Objects`] wants it: without kube's own retry, which repeats a refused request up to 15 times and waits
 /// as long as the server says.
@@ -53,6 +57,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(SILENCE);
+    // The time that a pooled connection was idle does not count against the next answer.
+    config.reset_reader_on_write = true;
     Client::try_from(config)
 }
 

@@ -141,21 +141,20 @@ impl Definitions {
         self.lock().stores.get(key).cloned()
     }
 
-    /// Takes note of a status that we have just written, before the watch tells of it.
-    pub fn status_written(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
-        let mut state = self.lock();
-        let known = match state.stores.get_mut(key) {
-            Some(StoreDefinition::Store(definition)) if *definition.uid == *uid => &mut definition.status,
-            Some(StoreDefinition::ClusterStore(definition)) if *definition.uid == *uid => &mut definition.status,
-            Some(_) | None => return,
-        };
-        *known = Arc::new(status);
-    }
-
     /// Every store.
     #[must_use]
     pub fn stores(&self) -> Vec<StoreKey> {
         self.lock().stores.keys().cloned().collect()
+    }
+
+    /// Takes over a status that was just written to the store of this uid.
+    pub fn reported(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
+        let status = Arc::new(status);
+        match self.lock().stores.get_mut(key) {
+            Some(StoreDefinition::Store(definition)) if &*definition.uid == uid => definition.status = status,
+            Some(StoreDefinition::ClusterStore(definition)) if &*definition.uid == uid => definition.status = status,
+            Some(StoreDefinition::Store(_) | StoreDefinition::ClusterStore(_)) | None => {}
+        }
     }
 
     /// Follows all three kinds until `stop`.

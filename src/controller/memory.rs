@@ -18,17 +18,65 @@ pub struct Recollection {
     pub targets: HashMap<Box<str>, Remembered>,
     /// When an optional secret was first found missing, by component and NAME.
     pub missing_since: HashMap<(Box<str>, Box<str>), Instant>,
-    /// How often in a row the last syncs have to be tried again.
-    pub failures: u32,
+    /// Since when every sync has to be tried again.
+    pub failing: Option<Instant>,
+    /// Since when a write is refused for a reason that only others can cure.
+    pub refused: Option<Instant>,
+    /// By target name, where another writer undid what we wrote.
+    pub fights: HashMap<Box<str>, Fight>,
 }
 
+/// Two writers at one Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fight {
+    /// How often we undid the other's change.
+    undone: u32,
+    /// When last.
+    last: Instant,
+}
+
+/// So many changes by somebody else are undone at once: a person makes them, and wants to see them repaired.
+const AT_ONCE: u32 = 3;
+/// How long a change stays after that: first, and at most.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// After so long without a change a fight is over.
+const PEACE: Duration = Duration::from_secs(600);
+
 impl Recollection {
-    /// How long to wait before the next try: 0.5 s doubling to 1 min.
-    pub fn back_off(&mut self) -> Duration {
-        let wait = Duration::from_millis(500) * 2u32.saturating_pow(self.failures.min(7));
-        self.failures = self.failures.saturating_add(1);
-        wait.min(Duration::from_secs(60))
+    /// How long to wait before the next try: 0.5 s doubling to 30 s.
+    pub fn back_off(&mut self, now: Instant) -> Duration {
+        wait_as_long(self.failing.get_or_insert(now), now, Duration::from_millis(500), Duration::from_secs(30))
     }
+
+    /// How long to wait before a refused write is tried again: 30 s doubling to 5 min.
+    pub fn ask_again(&mut self, now: Instant) -> Duration {
+        wait_as_long(self.refused.get_or_insert(now), now, Duration::from_secs(30), Duration::from_secs(300))
+    }
+
+    /// How long another writer's change to a target stays from now on. Zero for the first few.
+    #[must_use]
+    pub fn patience(&self, target: &str, now: Instant) -> Duration {
+        let Some(Fight { undone, last }) = self.fights.get(target) else { return Duration::ZERO };
+        let since = now.duration_since(*last);
+        let Some(rounds) = undone.checked_sub(AT_ONCE) else { return Duration::ZERO };
+        let whole = (PATIENCE.0 * 2u32.saturating_pow(rounds.min(5))).min(PATIENCE.1);
+        whole.saturating_sub(since)
+    }
+
+    /// Takes note that another writer's change was undone.
+    pub fn undid(&mut self, target: &str, now: Instant) {
+        let fight = self.fights.entry(target.into()).or_insert(Fight { undone: 0, last: now });
+        if now.duration_since(fight.last) > PEACE {
+            fight.undone = 0;
+        }
+        fight.undone = fight.undone.saturating_add(1);
+        fight.last = now;
+    }
+}
+
+/// As long as it lasts already, which doubles from try to try and does not grow when something else asks in between.
+fn wait_as_long(since: &Instant, now: Instant, first: Duration, longest: Duration) -> Duration {
+    now.duration_since(*since).clamp(first, longest)
 }
 
 /// All Stacks.
@@ -69,5 +117,41 @@ impl Memory {
             .iter()
             .map(|(name, remembered)| (name.clone(), remembered.resource_version.clone()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_never_gives_up_is_met_ever_more_slowly() {
+        let mut memory = Recollection::default();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let wait = memory.patience("orders", Instant::now());
+            waits.push(wait.as_secs());
+            tokio::time::advance(wait).await;
+            assert_eq!(memory.patience("orders", Instant::now()), Duration::ZERO, "the wait is over");
+            memory.undid("orders", Instant::now());
+        }
+        assert_eq!(waits, [0, 0, 0, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(memory.patience("others", Instant::now()), Duration::ZERO, "each target has its own");
+        tokio::time::advance(PEACE + Duration::from_secs(1)).await;
+        memory.undid("orders", Instant::now());
+        assert_eq!(memory.patience("orders", Instant::now()), Duration::ZERO, "after a long peace it begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_writes_are_tried_again_ever_more_slowly() {
+        let mut memory = Recollection::default();
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let wait = memory.ask_again(Instant::now());
+            assert_eq!(memory.ask_again(Instant::now()), wait, "asking twice costs nothing");
+            waits.push(wait.as_secs());
+            tokio::time::advance(wait).await;
+        }
+        assert_eq!(waits, [30, 30, 60, 120, 240, 300, 300]);
     }
 }

@@ -313,6 +313,11 @@ async fn work_on_stacks(context: Arc<Context>, stop: CancellationToken) {
             Lane::Background => "background",
         };
         context.metrics.synced(lane, label, started.elapsed());
+        if !context.stacks.contains(&stack) {
+            // It went while it was worked on, so what this sync noted of it would stay for ever.
+            context.forget(&stack);
+        }
+        context.note_worked(&stack);
         context.queue.done(&stack);
     }
 }
@@ -400,6 +405,13 @@ impl Context {
         Gauges { user, background, delayed, running, stacks: self.stacks.count(), keys: self.refresh.key_count() }
     }
 
+    /// Takes note that a Stack was worked on, or went. After the last one of a start the stores report their users.
+    pub fn note_worked(&self, stack: &StackKey) {
+        if self.stacks.worked(stack) {
+            self.stores.users_changed(self.definitions.stores());
+        }
+    }
+
     /// Forgets a Stack that is gone.
     pub fn forget(&self, stack: &StackKey) {
         self.memory.forget(stack);
@@ -410,14 +422,14 @@ impl Context {
         for user in self.relations.users(&Dependency::Stack(stack.clone())) {
             self.queue.add(user, Lane::User);
         }
-        self.release(&stack.namespace);
+        self.release_namespace(&stack.namespace);
     }
 
-    /// Ends the watches of a namespace that no Stack and no store needs any more.
-    pub fn release(&self, namespace: &str) {
-        let needed = !self.stacks.of_namespace(namespace).is_empty()
+    /// Ends the watches of a namespace in which no Stack and no store is left.
+    pub fn release_namespace(&self, namespace: &str) {
+        let is_used = !self.stacks.of_namespace(namespace).is_empty()
             || self.definitions.stores().iter().any(|store| self.namespace_of(store) == namespace);
-        if !needed {
+        if !is_used {
             self.namespaces.release(namespace);
         }
     }
@@ -441,6 +453,19 @@ impl Context {
     #[must_use]
     pub fn unwatched_credentials(&self) -> String {
         format!("unwatched-{}", self.unwatched.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// As [`grant_hint`](Self::grant_hint), for the objects that a store reads.
+    #[must_use]
+    pub fn read_hint(&self, store: &StoreKey) -> String {
+        match store {
+            StoreKey::Store { namespace, .. } => self.grant_hint("read", "Secrets or ConfigMaps", namespace),
+            StoreKey::ClusterStore { name } => format!(
+                "the operator may not read the Secrets or ConfigMaps of its own namespace {} that ClusterStore {name} \
+                 names; grant get, list and watch on them by a Role and a RoleBinding there",
+                self.identity.namespace
+            ),
+        }
     }
 
     /// What is missing and the command that grants it.

@@ -298,7 +298,8 @@ impl Namespace {
             before = std::mem::replace(field, access);
             before != access
         });
-        // Whoever works here waits for the first answer anyway.
+        // Whoever needs to know the rights waits for the first answer, so that one is no news. If it were, a restart
+        // would queue every Stack a second time, and before what people edit meanwhile.
         if changed && before != Access::Probing {
             if kind == Kind::Secrets && access != Access::Watching {
                 let mut state = self.lock();
@@ -379,8 +380,10 @@ impl Namespace {
                 self.tell_secret(name, Some(seen.stack.clone()), false, changes);
             }
         }
+        // Before the first list nobody could work on the targets, so nothing in it is news either.
+        let is_first = self.grant().secrets == Access::Probing;
         for (name, seen) in &listed {
-            if before.get(name) != Some(seen) {
+            if !is_first && before.get(name) != Some(seen) {
                 self.tell_secret(name, Some(seen.stack.clone()), false, changes);
             }
         }

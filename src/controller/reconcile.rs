@@ -16,7 +16,7 @@ use super::queue::Lane;
 use super::refresh::Reading;
 use super::relations::{Dependency, StackKey, StoreKey};
 use super::stacks::{self, Failure, Read, within};
-use super::target::{Done, Work};
+use super::target::{Again, Done, Work};
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
 use crate::api::store::NamespaceSelector;
 use crate::api::{Reason, StackSpec, StackStatus};
@@ -59,14 +59,14 @@ async fn sync(
     context.relate(key, &plan);
 
     let results = read_keys(context, key, &plan).await;
-    let findings = find(&plan, &results);
+    let findings = find(context, key, &plan, &results);
     let covered = covered(context, key, &plan);
     register(context, key, &plan, &compiled.intervals, &results);
 
     let targets = write_targets(context, key, read, &plan, &findings, &covered, memory).await?;
     let leftover = super::leftover::handle(context, key, read, &plan, &targets).await;
 
-    let settled = targets.iter().all(|done| !done.retry);
+    let settled = targets.iter().all(|done| !done.again.is_trouble());
     let status = outcome::status(&Observation {
         plan: &plan,
         findings: &findings,
@@ -82,7 +82,7 @@ async fn sync(
         now: jiff::Timestamp::now(),
     });
     report(context, key, read, &status, &targets).await?;
-    plan_next(context, key, &plan, settled, memory);
+    plan_next(context, key, &plan, &targets, memory);
     Ok(())
 }
 
@@ -244,7 +244,7 @@ async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Results 
     futures::future::join_all(reads).await.into_iter().collect()
 }
 
-fn find(plan: &Plan, results: &Results) -> Vec<Finding> {
+fn find(context: &Context, key: &StackKey, plan: &Plan, results: &Results) -> Vec<Finding> {
     plan.secrets
         .iter()
         .map(|secret| {
@@ -258,7 +258,14 @@ fn find(plan: &Plan, results: &Results) -> Vec<Finding> {
                 Some(Err(error)) => Fetched::Error(error.clone()),
                 None => Fetched::Unknown,
             };
-            finding(secret, fetched)
+            let mut finding = finding(secret, fetched);
+            if let Finding::Error { problem, .. } = &mut finding
+                && problem.reason == Reason::GrantMissing
+                && let Ok(read) = &secret.read
+            {
+                problem.message = context.read_hint(&StoreKey::resolve(&read.store, &key.namespace));
+            }
+            finding
         })
         .collect()
 }
@@ -322,9 +329,21 @@ async fn write_targets(
             continue;
         }
         let removable = |index: usize| removable.contains(&index);
-        let work =
-            Work { context, stack: key, uid: &read.uid, plan, findings, removable: &removable, namespace: &namespace };
+        let patience = memory.patience(&target.name, Instant::now());
+        let work = Work {
+            context,
+            stack: key,
+            uid: &read.uid,
+            plan,
+            findings,
+            removable: &removable,
+            namespace: &namespace,
+            patience,
+        };
         let mut one = work.sync(target, memory.targets.get(target.name.as_str())).await;
+        if one.undid {
+            memory.undid(&target.name, Instant::now());
+        }
         keep_through_trouble(&mut one, target, read, findings, covered);
         match &one.remembered {
             Some(remembered) => {
@@ -337,6 +356,7 @@ async fn write_targets(
         done.push(one);
     }
     memory.targets.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
+    memory.fights.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
     Ok(done)
 }
 
@@ -355,10 +375,10 @@ fn keep_through_trouble(
         Some(Finding::Initialized { .. } | Finding::Missing(_)) => true,
         Some(Finding::Unknown) | None => false,
     });
-    if was_ready && passing && ((done.report.derived && !done.report.ready) || done.retry) {
+    if was_ready && passing && ((done.report.derived && !done.report.ready) || done.again.is_trouble()) {
         let some_error =
             target.entries.values().any(|index| matches!(findings.get(*index), Some(Finding::Error { .. })));
-        if some_error || done.retry {
+        if some_error || done.again.is_trouble() {
             done.report = TargetReport { ready: true, ..TargetReport::default() };
         }
     }
@@ -418,11 +438,29 @@ async fn report(
 }
 
 /// Plans what has to happen without anybody asking for it.
-fn plan_next(context: &Context, key: &StackKey, plan: &Plan, settled: bool, memory: &mut Recollection) {
-    if settled {
-        memory.failures = 0;
+fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], memory: &mut Recollection) {
+    let refused = targets.iter().any(|done| done.again == Again::Sometimes);
+    if targets.iter().any(|done| done.again.is_trouble()) {
+        let wait = memory.back_off(Instant::now());
+        let asked = targets.iter().filter_map(|done| match done.again {
+            Again::After(asked) => Some(asked),
+            Again::Never | Again::Soon | Again::Sometimes | Again::Patiently(_) => None,
+        });
+        context.queue.add_after(key.clone(), Lane::Background, asked.max().unwrap_or_default().max(wait));
     } else {
-        context.queue.add_after(key.clone(), Lane::Background, memory.back_off());
+        memory.failing = None;
+    }
+    if refused {
+        context.queue.add_after(key.clone(), Lane::Background, memory.ask_again(Instant::now()));
+    } else {
+        memory.refused = None;
+    }
+    let patience = targets.iter().filter_map(|done| match done.again {
+        Again::Patiently(patience) => Some(patience),
+        Again::Never | Again::Soon | Again::After(_) | Again::Sometimes => None,
+    });
+    if let Some(patience) = patience.min() {
+        context.queue.add_after(key.clone(), Lane::Background, patience);
     }
     // The second look at a missing optional secret, where a target wants it removed.
     let removes = plan.targets.iter().any(|target| target.missing == crate::api::stack::MissingPolicy::Remove);

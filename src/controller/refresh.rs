@@ -81,8 +81,20 @@ struct Entry {
 enum Seen {
     Nothing,
     Value(Digest),
-    Missing(ErrorKind),
-    Failed(ErrorKind),
+    Missing(ErrorKind, Box<str>),
+    /// The message tells one cause from another; it is empty for what passes by itself, whose words come and go.
+    Failed(ErrorKind, Box<str>),
+}
+
+impl Seen {
+    fn error(error: &Error) -> Self {
+        let Error { kind, message, retry_after: _ } = error;
+        match (kind.is_missing(), kind.is_transient()) {
+            (true, _) => Self::Missing(*kind, message.as_str().into()),
+            (false, false) => Self::Failed(*kind, message.as_str().into()),
+            (false, true) => Self::Failed(*kind, Box::default()),
+        }
+    }
 }
 
 enum Timer {
@@ -335,7 +347,7 @@ impl Refresh {
                 job.why == Why::Retry
                     && index
                         .and_then(|index| index.keys.get(key))
-                        .is_some_and(|entry| matches!(entry.seen, Seen::Missing(_)))
+                        .is_some_and(|entry| matches!(entry.seen, Seen::Missing(..)))
             })
         };
         let mut affected = HashSet::new();
@@ -360,8 +372,7 @@ impl Refresh {
             let seen = match result {
                 // It is there now; its Stacks read it.
                 Ok(_) => Seen::Nothing,
-                Err(error) if error.kind.is_missing() => Seen::Missing(error.kind),
-                Err(error) => Seen::Failed(error.kind),
+                Err(error) => Seen::error(error),
             };
             self.take(&job.store, key, seen, result.as_ref().err(), watched, &mut affected);
         }
@@ -418,8 +429,7 @@ impl Refresh {
                 found.version.as_bytes(),
                 found.value.expose(),
             ])),
-            Err(error) if error.kind.is_missing() => Seen::Missing(error.kind),
-            Err(error) => Seen::Failed(error.kind),
+            Err(error) => Seen::error(error),
         }
     }
 }

@@ -35,6 +35,7 @@ fn stack(context: &Context, change: stacks::Change) {
         stacks::Change::Gone(key) => {
             context.queue.remove(&key);
             context.forget(&key);
+            context.note_worked(&key);
             return;
         }
     };
@@ -50,6 +51,9 @@ fn definition(context: &Context, change: &definitions::Changed) {
             context.stores.queue.add(store.clone(), Lane::User);
         } else {
             context.stores.define(context, store);
+            if context.definitions.store(store).is_none() {
+                context.release_namespace(&context.namespace_of(store));
+            }
         }
     }
     for user in context.relations.users(&change.object) {

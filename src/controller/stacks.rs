@@ -3,7 +3,7 @@
 //! Only metadata are watched, so that one object that cannot be decoded disturbs nobody and memory holds no specs. A
 //! Stack is read when there is work to do on it, which also means that no decision rests on an old copy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub enum Change {
 /// Follows Stacks; holds of each only what tells a real change from a status write of our own.
 pub struct Stacks {
     seen: Mutex<HashMap<StackKey, Mark>>,
+    /// Those of the first list that were not worked on yet; `None` before the first list.
+    unworked: Mutex<Option<HashSet<StackKey>>>,
     ready: watch::Sender<bool>,
 }
 
@@ -51,7 +53,7 @@ struct Mark {
 
 impl Default for Stacks {
     fn default() -> Self {
-        Self { seen: Mutex::default(), ready: watch::Sender::new(false) }
+        Self { seen: Mutex::default(), unworked: Mutex::default(), ready: watch::Sender::new(false) }
     }
 }
 
@@ -73,6 +75,25 @@ impl Stacks {
     #[must_use]
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Takes note that a Stack was worked on, or went. `true` if it was the last one of the first list: only from now on
+    /// it is known who uses what.
+    pub fn worked(&self, key: &StackKey) -> bool {
+        let mut unworked = self.unworked.lock().unwrap_or_else(PoisonError::into_inner);
+        unworked.as_mut().is_some_and(|unworked| unworked.remove(key) && unworked.is_empty())
+    }
+
+    /// Whether every Stack of the first list was worked on.
+    #[must_use]
+    pub fn are_known(&self) -> bool {
+        self.unworked.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(HashSet::is_empty)
+    }
+
+    /// Whether there is one of this name, as far as the watch knows.
+    #[must_use]
+    pub fn contains(&self, key: &StackKey) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
     /// The Stacks of a namespace.
@@ -105,6 +126,10 @@ impl Stacks {
                         &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner),
                         listed.clone(),
                     );
+                    self.unworked
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_or_insert_with(|| listed.keys().cloned().collect());
                     for key in before.keys().filter(|key| !listed.contains_key(key)) {
                         let _ = changes.send(Change::Gone(key.clone()));
                     }

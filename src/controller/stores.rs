@@ -89,7 +89,6 @@ impl Stores {
                 self.pool.remove(&old.uid);
             }
             self.queue.remove(key);
-            context.release(&context.namespace_of(key));
             return;
         };
         let namespace = context.namespace_of(key);
@@ -254,12 +253,17 @@ impl Stores {
             Err(_) if readable.is_none() => {
                 ("False", Reason::InvalidSpec, "this version of the operator cannot read the definition".to_owned())
             }
+            Err(error) if error.kind == ErrorKind::GrantMissing => {
+                ("False", Reason::GrantMissing, context.read_hint(key))
+            }
             Err(error) => ("False", error.kind.reason(), error.message.clone()),
         };
         let before = definition.status();
         let generation = definition.generation();
         let now = jiff::Timestamp::now();
-        let users = context.relations.count(&Dependency::Store(key.clone()));
+        // While a start has not looked at every Stack yet, the number of before is nearer to the truth.
+        let counted = u32::try_from(context.relations.count(&Dependency::Store(key.clone()))).ok();
+        let users = if context.stacks.are_known() { counted } else { before.users.or(counted) };
         let wanted = StoreStatus {
             observed_generation: Some(generation),
             kind: readable
@@ -270,7 +274,7 @@ impl Stores {
                 .sync_requested()
                 .map(str::to_owned)
                 .or_else(|| before.last_handled_sync.clone()),
-            users: u32::try_from(users).ok(),
+            users,
             recipients: checked.as_ref().cloned().unwrap_or_else(|_| before.recipients.clone()),
             conditions: vec![condition_of(&before.conditions, READY, status, reason, &message, generation, now)],
         };
@@ -278,7 +282,8 @@ impl Stores {
         let stored = serde_json::to_value(&**before).unwrap_or_default();
         if let Some(patch) = difference(&stored, &wanted) {
             patch_status(context, key, definition.uid(), &patch).await?;
-            context.definitions.status_written(key, definition.uid(), wanted);
+            // The watch will say the same; until then this is what is stored.
+            context.definitions.reported(key, definition.uid(), wanted);
             tracing::info!(store = %key, ready = status, reason = reason.as_str(), "store status changed");
         }
         Ok(())

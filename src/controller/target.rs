@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -27,6 +28,8 @@ use crate::value::{Digest, SecretValue};
 
 /// How often a write is tried again at once after somebody else wrote first.
 const CONFLICT_TRIES: usize = 4;
+/// The longest wait that an API server may ask for: more than priority and fairness asks for, less than a person waits.
+const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
 /// What we remember of a target: the version that we wrote or checked, and the digest of what should be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +46,40 @@ pub struct Done {
     pub report: TargetReport,
     /// To be remembered.
     pub remembered: Option<Remembered>,
-    /// Try again soon: the API server, not the Stack, is the reason.
-    pub retry: bool,
+    /// Whether and when to try again without being told of a change.
+    pub again: Again,
     /// Somebody had edited the Secret and we wrote it again.
     pub repaired: bool,
     /// Optional secrets, by index in the plan, that are gone and keep their last bytes here.
     pub kept: BTreeSet<usize>,
+    /// The write undid a change that somebody made to what we had written.
+    pub undid: bool,
+}
+
+/// When a target is tried again although nothing that we watch changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Never: whatever can change it is watched.
+    Never,
+    /// Soon, with a growing wait: the API server, not the Stack, is the reason.
+    Soon,
+    /// Not before this time has passed, for the same reason: the API server named it.
+    After(Duration),
+    /// From time to time: somebody can cure it in a place that we do not see, such as a quota, a policy or a role.
+    Sometimes,
+    /// When this time is over: another writer undoes what we write.
+    Patiently(Duration),
+}
+
+impl Again {
+    /// Whether the API server was in trouble, so that nothing is known of the target.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        match self {
+            Self::Soon | Self::After(_) => true,
+            Self::Never | Self::Sometimes | Self::Patiently(_) => false,
+        }
+    }
 }
 
 /// The Stack whose targets are written.
@@ -67,6 +98,8 @@ pub struct Work<'a> {
     pub removable: &'a (dyn Fn(usize) -> bool + Sync),
     /// The Stack's namespace.
     pub namespace: &'a Arc<Namespace>,
+    /// How long to let another writer have its way before its change is undone.
+    pub patience: Duration,
 }
 
 /// What a Secret should be.
@@ -105,23 +138,25 @@ impl Work<'_> {
         if sight == Sight::NotOurs
             && let Decision::Write { data, incomplete, .. } = &decision
         {
-            match self.create(target, data, incomplete.clone()).await {
+            match self.create(target, data, incomplete.clone(), remembered).await {
                 Ok(done) => return done,
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return self.failed("create", &error).await,
             }
         }
-        self.read_and_replace(target).await
+        self.read_and_replace(target, remembered).await
     }
 
-    async fn read_and_replace(&self, target: &PlannedTarget) -> Done {
+    async fn read_and_replace(&self, target: &PlannedTarget, remembered: Option<&Remembered>) -> Done {
         for _ in 0..CONFLICT_TRIES {
             let found = self.context.objects.get_secret(&self.stack.namespace, &target.name).await;
             let step = match found {
-                Ok(Some(secret)) => self.replace(target, secret).await,
+                Ok(Some(secret)) => self.replace(target, secret, remembered).await,
                 Ok(None) => match self.decide(target, None) {
                     Decision::Hold(problem) => return held(problem, true),
-                    Decision::Write { data, incomplete, .. } => self.create(target, &data, incomplete).await,
+                    Decision::Write { data, incomplete, .. } => {
+                        self.create(target, &data, incomplete, remembered).await
+                    }
                 },
                 Err(error) => return self.failed("get", &error).await,
             };
@@ -136,7 +171,7 @@ impl Work<'_> {
             message: "another writer keeps changing the Secret; it is tried again".to_owned(),
             stalled: false,
         };
-        Done { retry: true, ..held(problem, false) }
+        Done { again: Again::Soon, ..held(problem, false) }
     }
 
     async fn create(
@@ -144,8 +179,15 @@ impl Work<'_> {
         target: &PlannedTarget,
         data: &BTreeMap<String, Arc<SecretValue>>,
         incomplete: Option<Problem>,
+        remembered: Option<&Remembered>,
     ) -> Result<Done, cluster::Error> {
         let desired = self.desired(target, data);
+        let undone = self.undone(target, &desired, remembered);
+        if let Some(known) = undone
+            && !self.patience.is_zero()
+        {
+            return Ok(fought_over(known, self.patience));
+        }
         let mut metadata = cluster::Metadata {
             namespace: self.stack.namespace.to_string(),
             name: target.name.clone(),
@@ -162,10 +204,15 @@ impl Work<'_> {
         self.namespace.begin_write(&target.name);
         let written = self.context.objects.create_secret(&draft).await;
         self.end_write(target, written.as_ref().ok());
-        Ok(self.wrote(target, &desired, &written?, incomplete, false))
+        Ok(Done { undid: undone.is_some(), ..self.wrote(target, &desired, &written?, incomplete, false) })
     }
 
-    async fn replace(&self, target: &PlannedTarget, mut secret: Secret) -> Result<Done, cluster::Error> {
+    async fn replace(
+        &self,
+        target: &PlannedTarget,
+        mut secret: Secret,
+        remembered: Option<&Remembered>,
+    ) -> Result<Done, cluster::Error> {
         let adopting = match self.ownership(target, &secret) {
             Ownership::Ours => false,
             Ownership::HandedOver => true,
@@ -204,6 +251,12 @@ impl Work<'_> {
             let message = "the Secret is immutable; rename the target, or delete the Secret".to_owned();
             return Ok(held(Problem { reason: Reason::TargetImmutable, message, stalled: false }, false));
         }
+        let undone = self.undone(target, &desired, remembered);
+        if let Some(known) = undone
+            && !self.patience.is_zero()
+        {
+            return Ok(fought_over(known, self.patience));
+        }
         let mut metadata = secret.metadata;
         metadata.annotations.remove(marks::ADOPT);
         self.dress(&mut metadata, target, &desired);
@@ -219,7 +272,19 @@ impl Work<'_> {
         let mut done = self.wrote(target, &desired, &written?, incomplete, edited);
         done.report.changed = !same_data;
         done.kept = kept;
+        done.undid = undone.is_some();
         Ok(done)
+    }
+
+    /// What we remember, if it is what should be there: then a write that is needed all the same undoes a change, or the
+    /// deletion, that somebody else made.
+    fn undone<'r>(
+        &self,
+        target: &PlannedTarget,
+        desired: &Desired<'_>,
+        remembered: Option<&'r Remembered>,
+    ) -> Option<&'r Remembered> {
+        remembered.filter(|known| known.desired == self.digest(target, desired))
     }
 
     fn decide(&self, target: &PlannedTarget, current: Option<&Current>) -> Decision {
@@ -374,9 +439,10 @@ impl Work<'_> {
                 changed: true,
             },
             remembered: Some(self.remember(target, desired, &written.resource_version)),
-            retry: false,
+            again: Again::Never,
             repaired,
             kept: BTreeSet::new(),
+            undid: false,
         }
     }
 
@@ -392,9 +458,10 @@ impl Work<'_> {
         let namespace = &*self.stack.namespace;
         let soft = |reason: Reason| {
             let message = format!("cannot {verb} the Secret: {error}; it is tried again");
-            Done { retry: true, ..held(Problem { reason, message, stalled: false }, false) }
+            Done { again: Again::Soon, ..held(Problem { reason, message, stalled: false }, false) }
         };
         let hard = |reason: Reason, message: String| held(Problem { reason, message, stalled: false }, false);
+        let elsewhere = |reason: Reason, message: String| Done { again: Again::Sometimes, ..hard(reason, message) };
         let Some(refusal) = error.refusal() else {
             return match error {
                 cluster::Error::Timeout(_) => soft(Reason::Timeout),
@@ -414,7 +481,7 @@ impl Work<'_> {
                 Reason::GrantMissing,
                 format!("namespace {namespace} is being deleted; nothing is written any more"),
             ),
-            (_, Cause::QuotaExceeded) => hard(
+            (_, Cause::QuotaExceeded) => elsewhere(
                 Reason::QuotaExceeded,
                 format!("the quota of namespace {namespace} does not allow another Secret; raise it, or delete some"),
             ),
@@ -422,7 +489,7 @@ impl Work<'_> {
             (403, Cause::Unspecified) => match may(&self.context.client, namespace, "secrets", verb).await {
                 Some(false) => {
                     self.namespace.probe_again();
-                    hard(Reason::GrantMissing, self.context.grant_hint(verb, "secrets", namespace))
+                    elsewhere(Reason::GrantMissing, self.context.grant_hint(verb, "secrets", namespace))
                 }
                 Some(true) => self.admission_denied(verb),
                 None => soft(Reason::Unreachable),
@@ -436,7 +503,10 @@ impl Work<'_> {
                 "the API server refuses the Secret as invalid: check its type, its labels and its annotations"
                     .to_owned(),
             ),
-            (429, Cause::Unspecified) => soft(Reason::Throttled),
+            (429, Cause::Unspecified) => {
+                let again = refusal.retry_after.map_or(Again::Soon, |wait| Again::After(wait.min(LONGEST_ASKED)));
+                Done { again, ..soft(Reason::Throttled) }
+            }
             (_, Cause::Unspecified) => soft(Reason::Unreachable),
         }
     }
@@ -447,7 +517,10 @@ impl Work<'_> {
              namespace {}; its answer is in the API server's audit log",
             self.stack.namespace
         );
-        held(Problem { reason: Reason::AdmissionDenied, message, stalled: false }, false)
+        Done {
+            again: Again::Sometimes,
+            ..held(Problem { reason: Reason::AdmissionDenied, message, stalled: false }, false)
+        }
     }
 }
 
@@ -475,9 +548,24 @@ fn held(problem: Problem, derived: bool) -> Done {
     Done {
         report: TargetReport { problem: Some(problem), derived, ..TargetReport::default() },
         remembered: None,
-        retry: false,
+        again: Again::Never,
         repaired: false,
         kept: BTreeSet::new(),
+        undid: false,
+    }
+}
+
+/// A target that another writer keeps changing: it stays as that writer left it for a while.
+fn fought_over(known: &Remembered, patience: Duration) -> Done {
+    let message = format!(
+        "another writer changes the Secret each time after we wrote it; it is written again in {} s: find that writer, \
+         rename the target, or set drift: Report",
+        patience.as_secs().max(1)
+    );
+    Done {
+        remembered: Some(known.clone()),
+        again: Again::Patiently(patience),
+        ..held(Problem { reason: Reason::Drifted, message, stalled: false }, false)
     }
 }
 
@@ -495,9 +583,10 @@ fn unchanged(known: Remembered) -> Done {
             ..TargetReport::default()
         },
         remembered: Some(known),
-        retry: false,
+        again: Again::Never,
         repaired: false,
         kept: BTreeSet::new(),
+        undid: false,
     }
 }
 

@@ -1,7 +1,8 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz` and `/metrics`, served from the first moment on: an operator that waits for its API server is
+//! alive and not ready.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -13,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Context;
+
+/// The controller, once there is one.
+pub(super) type Running = Arc<OnceLock<Arc<Context>>>;
 
 /// A bound port.
 pub(super) struct Listener {
@@ -37,21 +41,21 @@ pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
 ///
 /// # Errors
 /// The listener broke.
-pub(super) async fn serve(listener: Listener, context: Arc<Context>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn serve(listener: Listener, running: Running, stop: CancellationToken) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(context);
+        .with_state(running);
     axum::serve(listener.listener, router)
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
         .context("the admin endpoints failed")
 }
 
-/// The loops turn. If they do not, a restart is the cure.
-async fn healthz(State(context): State<Arc<Context>>) -> Response {
-    if context.is_alive() {
+/// The loops turn, or were not started yet. If they do not, a restart is the cure.
+async fn healthz(State(running): State<Running>) -> Response {
+    if running.get().is_none_or(|context| context.is_alive()) {
         "ok\n".into_response()
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "a loop does not turn any more\n").into_response()
@@ -59,17 +63,22 @@ async fn healthz(State(context): State<Arc<Context>>) -> Response {
 }
 
 /// Ready once every watch has listed, so that decisions rest on the whole picture, and while the loops turn.
-async fn readyz(State(context): State<Arc<Context>>) -> Response {
-    if context.is_synced() && context.is_alive() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not synced yet\n").into_response()
+async fn readyz(State(running): State<Running>) -> Response {
+    match running.get() {
+        Some(context) if context.is_synced() && context.is_alive() => "ok\n".into_response(),
+        Some(_) => not_ready("the caches are not synced yet\n"),
+        None => not_ready("the API server did not answer yet\n"),
     }
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> Response {
+async fn metrics(State(running): State<Running>) -> Response {
+    let Some(context) = running.get() else { return not_ready("the API server did not answer yet\n") };
     match context.metrics.render(&context.gauges()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+fn not_ready(why: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, PostParams};
 use kube::{Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::args::Args;
@@ -23,8 +23,12 @@ use crate::value::DigestKey;
 
 /// How long running syncs may take to finish after SIGTERM. Below the 30 s that a kubelet gives.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often the API server is asked at the start before giving up, and the wait in between.
-const START_TRIES: (u32, Duration) = (30, Duration::from_secs(2));
+/// How often an API server that does not answer is asked at the start before giving up.
+const TRIES_IN_SILENCE: u32 = 30;
+/// How often one that refuses is: it does so for a moment while it starts itself and knows no accounts and roles yet.
+const TRIES_WHEN_REFUSED: u32 = 8;
+/// The wait between two tries at the start.
+const START_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
@@ -32,83 +36,131 @@ const START_TRIES: (u32, Duration) = (30, Duration::from_secs(2));
 /// What keeps it from starting: arguments, the cluster, its own rights, the admin port.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(&args.log)?;
+    let mut signals = Signals::listen()?;
     let config = Config::infer().await.context(
         "cannot find a cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a Pod's service account is there",
     )?;
     let client = cluster::client(config).context("cannot make a client from the cluster configuration")?;
     let stop = CancellationToken::new();
     let listener = admin::bind(args.listen).await?;
-
-    let user = who_am_i(&client).await.context("cannot ask the API server who this process is")?;
-    let identity = Identity { namespace: args.namespace.clone(), user, instance: args.pod_name.clone() };
-    let objects = Objects::new(client.clone());
-    let digest_key = digest_key::load_or_create(&objects, &args.namespace).await.with_context(|| {
-        format!("the operator needs `get` and `create` on Secret {}/{}", args.namespace, digest_key::SECRET_NAME)
-    })?;
-    let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
-    let controller = Controller::new(
-        Parts {
-            client,
-            identity: identity.clone(),
-            settings: Settings { concurrency: usize::from(args.concurrency), panic_on: args.panic_on() },
-            digest_key,
-            process_key: DigestKey::random().context("the system gave no random bytes")?,
-            metrics,
-        },
-        stop.clone(),
-    );
-    let context = controller.context();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        namespace = identity.namespace,
-        user = identity.user,
-        listen = %listener.address,
-        "started"
-    );
+    let address = listener.address;
+    let context = admin::Running::default();
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&context), stop.clone()));
-    let running = tokio::spawn(controller.run());
 
-    wait_for_signal().await?;
-    tracing::info!("ending: running syncs may finish");
-    stop.cancel();
-    if tokio::time::timeout(GRACE, running).await.is_err() {
-        tracing::warn!("some syncs did not finish in time; they are done again after the next start");
+    let started = tokio::select! {
+        controller = start(&args, client, stop.clone()) => Some(controller?),
+        () = signals.received() => None,
+    };
+    if let Some(controller) = started {
+        let _ = context.set(controller.context());
+        let Identity { namespace, user, instance: _ } = &controller.context().identity;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, user, listen = %address, "started");
+        let running = tokio::spawn(controller.run());
+        signals.received().await;
+        tracing::info!("ending: running syncs may finish");
+        stop.cancel();
+        if tokio::time::timeout(GRACE, running).await.is_err() {
+            tracing::warn!("some syncs did not finish in time; they are done again after the next start");
+        }
     }
+    stop.cancel();
     admin.await.context("the admin endpoints failed")??;
     Ok(())
 }
 
-/// The name that RBAC knows this process by.
-async fn who_am_i(client: &Client) -> anyhow::Result<String> {
-    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+/// Puts the controller together, as soon as the API server says who this process is and lets it have the digest key.
+async fn start(args: &Args, client: Client, stop: CancellationToken) -> anyhow::Result<Controller> {
     let mut tries = 0;
-    loop {
+    let (user, digest_key) = loop {
         tries += 1;
-        let question = SelfSubjectReview::default();
-        let answer = tokio::time::timeout(Duration::from_secs(10), api.create(&PostParams::default(), &question)).await;
-        match answer {
-            Ok(Ok(review)) => {
-                let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
-                return user.context("the API server answered without a name");
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code < 500 && status.code != 429 => {
-                anyhow::bail!("the API server answered {}", status.code)
-            }
-            Ok(Err(_)) | Err(_) if tries < START_TRIES.0 => {
-                tracing::warn!("the API server does not answer yet; trying again");
-                tokio::time::sleep(START_TRIES.1).await;
-            }
-            Ok(Err(_)) | Err(_) => anyhow::bail!("the API server does not answer"),
+        let (most, error) = match introduce(&client, &args.namespace).await {
+            Ok(introduced) => break introduced,
+            Err(Refusal::Silent(error)) => (TRIES_IN_SILENCE, error),
+            Err(Refusal::Refused(error)) => (TRIES_WHEN_REFUSED, error),
+            Err(Refusal::Hopeless(error)) => return Err(error),
+        };
+        if tries >= most {
+            return Err(error);
         }
+        tracing::warn!(error = format!("{error:#}"), "the API server does not let us start yet; trying again");
+        tokio::time::sleep(START_WAIT).await;
+    };
+    let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
+    let parts = Parts {
+        client,
+        identity: Identity { namespace: args.namespace.clone(), user, instance: args.pod_name.clone() },
+        settings: Settings { concurrency: usize::from(args.concurrency), panic_on: args.panic_on() },
+        digest_key,
+        process_key: DigestKey::random().context("the system gave no random bytes")?,
+        metrics,
+    };
+    Ok(Controller::new(parts, stop))
+}
+
+/// Why the operator cannot start now.
+enum Refusal {
+    /// The API server does not answer, or not as one that works.
+    Silent(anyhow::Error),
+    /// It answers, and refuses.
+    Refused(anyhow::Error),
+    /// Waiting does not help.
+    Hopeless(anyhow::Error),
+}
+
+impl Refusal {
+    fn of_status(status: u16, error: anyhow::Error) -> Self {
+        if (400..500).contains(&status) && status != 429 { Self::Refused(error) } else { Self::Silent(error) }
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The name that RBAC knows this process by, and the digest key.
+async fn introduce(client: &Client, namespace: &str) -> Result<(String, DigestKey), Refusal> {
+    let user = who_am_i(client).await?;
+    let digest_key = digest_key::load_or_create(&Objects::new(client.clone()), namespace).await.map_err(|error| {
+        let refusal = match &error {
+            digest_key::Error::Cluster { source, .. } => source.refusal().map_or(0, |refusal| refusal.status),
+            digest_key::Error::Malformed { .. } | digest_key::Error::Random => return Refusal::Hopeless(error.into()),
+        };
+        let needs = format!("the operator needs `get` and `create` on Secret {namespace}/{}", digest_key::SECRET_NAME);
+        Refusal::of_status(refusal, anyhow::Error::from(error).context(needs))
+    })?;
+    Ok((user, digest_key))
+}
+
+async fn who_am_i(client: &Client) -> Result<String, Refusal> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let (parameters, question) = (PostParams::default(), SelfSubjectReview::default());
+    match tokio::time::timeout(Duration::from_secs(10), api.create(&parameters, &question)).await {
+        Ok(Ok(review)) => review
+            .status
+            .and_then(|status| status.user_info)
+            .and_then(|user| user.username)
+            .ok_or_else(|| Refusal::Hopeless(anyhow::anyhow!("the API server does not say who this process is"))),
+        Ok(Err(kube::Error::Api(status))) => {
+            let error = anyhow::anyhow!("cannot ask the API server who this process is: it answered {}", status.code);
+            Err(Refusal::of_status(status.code, error))
+        }
+        Ok(Err(_)) | Err(_) => Err(Refusal::Silent(anyhow::anyhow!("the API server does not answer"))),
     }
-    Ok(())
+}
+
+/// SIGTERM and SIGINT, listened to from the start, so that neither ends the process the hard way.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

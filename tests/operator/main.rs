@@ -3,12 +3,23 @@
 
 mod harness;
 
+mod api_server;
 mod collisions;
+mod deletion;
+mod gone_values;
 mod inheritance;
 mod layers;
+mod life;
 mod limits;
 mod loose_schema;
 mod ownership;
+mod polling;
+mod quiet;
+mod refusals;
+mod requests;
+mod sops_files;
+mod sops_store;
+mod stamps;
 mod store_errors;
 mod sync;
 mod target_errors;

@@ -32,12 +32,17 @@ impl Canaries {
         core
     }
 
+    /// Takes another word for one.
+    pub fn add(&self, word: &str) {
+        self.cores.lock().unwrap_or_else(PoisonError::into_inner).push(word.to_owned());
+    }
+
     /// The notations in which a canary, or one half of it, occurs in `text`.
     pub fn found_in(&self, text: &str) -> Vec<String> {
         let cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for core in cores.iter() {
-            let (first, second) = core.split_at(CORE / 2);
+            let (first, second) = core.split_at(core.len() / 2);
             for half in [first, second] {
                 let traces = notations(half).into_iter().filter(|(_, form)| text.contains(form.as_str()));
                 found.extend(traces.map(|(notation, form)| format!("{form} ({notation})")));
@@ -89,7 +94,7 @@ fn canaries_are_found_in_every_notation() {
         })
         .collect();
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let (first, second) = core.split_at(CORE / 2);
+    let (first, second) = core.split_at(core.len() / 2);
     for leak in [
         value.clone(),
         format!("{value:?}"),

@@ -20,6 +20,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Another kubeconfig than that of the service account, for example one through a fault proxy.
     pub kubeconfig: Option<PathBuf>,
+    /// Where it listens. Default: a free port, which its log tells once the API server answered.
+    pub listen: Option<String>,
 }
 
 /// An operator process. It ends with this process at the latest.
@@ -33,21 +35,7 @@ pub struct Operator {
 impl Operator {
     /// Starts one and waits until it is ready. The cluster remembers it.
     pub async fn start(cluster: &Cluster, options: Options) -> anyhow::Result<Arc<Self>> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Options { arguments, kubeconfig } = options;
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let log = cluster.folder().join(format!("operator-{number}.log"));
-        let kubeconfig = kubeconfig.unwrap_or_else(|| cluster.operator_kubeconfig());
-        let usual = ["--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "trace"].map(str::to_owned);
-        let process = Guarded::start(&Program {
-            name: format!("operator {number}"),
-            path: env!("CARGO_BIN_EXE_atmos-secrets-operator").into(),
-            arguments: usual.into_iter().chain(arguments).map(Into::into).collect(),
-            environment: vec![("KUBECONFIG", kubeconfig.into()), ("POD_NAME", format!("operator-{number}").into())],
-            folder: cluster.folder().to_owned(),
-            log: log.clone(),
-        })?;
-        let mut operator = Self { id: process.id(), process: Mutex::new(Some(process)), address: String::new(), log };
+        let mut operator = Self::spawn(cluster, options)?;
         let started = e2e::wait_until("the operator to start", LIMIT, async || {
             if let Some(process) = operator.lock().as_mut()
                 && let Err(ended) = process.expect_running()
@@ -58,15 +46,48 @@ impl Operator {
         });
         let started = started.await??;
         operator.address = started["listen"].as_str().context("it does not say where it listens")?.to_owned();
-        e2e::wait_until("the operator to be ready", LIMIT, async || {
-            let answer = operator.get("/readyz").await?;
-            anyhow::ensure!(answer.starts_with("HTTP/1.0 200"), "{answer}");
-            Ok(())
-        })
-        .await?;
+        operator.wait_ready().await?;
         let operator = Arc::new(operator);
         cluster.register(&operator);
         Ok(operator)
+    }
+
+    /// Starts one that listens at this address and waits for nothing. The cluster remembers it.
+    pub fn launch(cluster: &Cluster, listen: String) -> anyhow::Result<Arc<Self>> {
+        let mut operator = Self::spawn(cluster, Options { listen: Some(listen.clone()), ..Options::default() })?;
+        operator.address = listen;
+        let operator = Arc::new(operator);
+        cluster.register(&operator);
+        Ok(operator)
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn wait_ready(&self) -> anyhow::Result<()> {
+        e2e::wait_until("the operator to be ready", LIMIT, async || {
+            let answer = self.get("/readyz").await?;
+            anyhow::ensure!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+            Ok(())
+        })
+        .await
+    }
+
+    fn spawn(cluster: &Cluster, options: Options) -> anyhow::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Options { arguments, kubeconfig, listen } = options;
+        let listen = listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let log = cluster.folder().join(format!("operator-{number}.log"));
+        let kubeconfig = kubeconfig.unwrap_or_else(|| cluster.operator_kubeconfig());
+        let usual = ["--listen", &listen, "--log-format", "json", "--log-level", "trace"].map(str::to_owned);
+        let process = Guarded::start(&Program {
+            name: format!("operator {number}"),
+            path: env!("CARGO_BIN_EXE_atmos-secrets-operator").into(),
+            arguments: usual.into_iter().chain(arguments).map(Into::into).collect(),
+            environment: vec![("KUBECONFIG", kubeconfig.into()), ("POD_NAME", format!("operator-{number}").into())],
+            folder: cluster.folder().to_owned(),
+            log: log.clone(),
+        })?;
+        Ok(Self { id: process.id(), process: Mutex::new(Some(process)), address: String::new(), log })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Guarded>> {

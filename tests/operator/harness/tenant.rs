@@ -74,6 +74,11 @@ impl Tenant {
         self.canaries.make_plain()
     }
 
+    /// Searches for this word, too, at the end of the test; it should have 32 letters and digits or more.
+    pub fn guard(&self, word: &str) {
+        self.canaries.add(word);
+    }
+
     /// A name for an object of the cluster that no other test uses.
     pub fn unique(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)

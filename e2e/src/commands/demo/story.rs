@@ -53,7 +53,7 @@ impl Story<'_> {
     }
 
     fn introduce(&self) {
-        let values = if self.show_values { "Values are shown, as asked." } else { "No value is ever shown." };
+        let values = if self.show_values { "Values are shown, as asked." } else { "No value is shown." };
         self.say(&format!(
             "atmos-secrets-operator: declared secrets become native Kubernetes Secrets.\n\
              Each line after a $ is run as it stands, and what it printed follows. {values}"
@@ -142,9 +142,9 @@ impl Story<'_> {
     }
 
     async fn rotate(&self, witness: &mut Witness) -> anyhow::Result<()> {
-        self.shell.heading("7. A value is rotated in git, and arrives");
+        self.shell.heading("7. A value is rotated in its file, and arrives");
         self.say(
-            "   sops puts a new password into the encrypted file; git and its tools bring the file to the cluster.",
+            "   sops puts a new password into the encrypted file, as one would in git; here kubectl brings it over.",
         );
         let before = witness.secret("orders-db").await?;
         let file = format!("{QUICKSTART}/secrets/{SOPS_FILE}");
@@ -167,7 +167,7 @@ impl Story<'_> {
         let reaction = witness.reaction("the new password in Secret orders-db", arrived, changed);
         let (_text, reaction) = tokio::try_join!(self.run(&command), reaction)?;
         self.say(&format!(
-            "\n   The new password was in Secret orders-db {} after the file; its user is in the same write.",
+            "\n   The new password was in Secret orders-db {} after the file was in the cluster.",
             elapsed(reaction)
         ));
         let line = format!("{identity} sops decrypt --extract '[\"DB_PASSWORD\"]' {file}");
@@ -179,7 +179,7 @@ impl Story<'_> {
     }
 
     async fn repair(&self, witness: &mut Witness) -> anyhow::Result<()> {
-        self.shell.heading("8. Somebody edits a Secret by hand, and it is repaired");
+        self.shell.heading("8. Somebody removes a key from a Secret by hand, and it is repaired");
         let before = witness.secret("orders-db").await?;
         let edited = Cell::new(false);
         let edit = |seen: &Seen| match seen {
@@ -194,7 +194,7 @@ impl Story<'_> {
             Seen::Secret { name, data } => edited.get() && name == "orders-db" && *data == before,
             Seen::ConfigMap { .. } => false,
         };
-        let command = r#"kubectl patch secret orders-db --patch '{"stringData": {"DB_USER": "edited by hand"}}'"#;
+        let command = r#"kubectl patch secret orders-db --patch '{"data": {"DB_USER": null}}'"#;
         let reaction = witness.reaction("the repair of Secret orders-db", edit, repair);
         let (_text, reaction) = tokio::try_join!(self.run(command), reaction)?;
         self.say(&format!(

@@ -1,0 +1,220 @@
+//! An API server that is away, slow, overloaded or silent: nothing is lost, and nothing is written twice.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atmos_secrets::api::status::READY;
+use e2e::control_plane::AuditMark;
+use e2e::{Fault, FaultProxy, Matching};
+
+use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret};
+use crate::requests;
+
+const STACK: &str = "
+    defaultStore: app
+    components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}}}}}}
+";
+
+/// An operator that reaches its API server through a proxy, and a tenant with a ready Stack `prod`.
+struct Proxied {
+    cluster: Arc<Cluster>,
+    proxy: FaultProxy,
+    tenant: Tenant,
+    operator: Arc<Operator>,
+}
+
+impl Proxied {
+    async fn start() -> anyhow::Result<Self> {
+        let cluster = Cluster::start().await?;
+        let proxy = FaultProxy::to_api_server(&cluster).await?;
+        let kubeconfig = Some(cluster.proxied_kubeconfig(&cluster.operator_kubeconfig(), &proxy)?);
+        let operator = Operator::start(&cluster, Options { kubeconfig, ..Options::default() }).await?;
+        let tenant = Tenant::on(&cluster, Grant::Full).await?;
+        let first = tenant.canary();
+        tenant.store("app", "kubernetes: {}").await?;
+        put(&tenant, &first).await?;
+        tenant.stack("prod", STACK).await?;
+        tenant.wait_ready("prod").await?;
+        Ok(Self { cluster, proxy, tenant, operator })
+    }
+
+    /// Sets a new value and waits until it arrived; returns how long that took.
+    async fn rotate(&self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let next = self.tenant.canary();
+        put(&self.tenant, &next).await?;
+        self.tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+        self.tenant.wait_ready("prod").await?;
+        Ok(started.elapsed())
+    }
+
+    /// The writes of Secrets that reached the API server.
+    fn secret_writes(&self, mark: AuditMark) -> anyhow::Result<Vec<String>> {
+        let events = requests::since(&self.cluster, mark, &self.tenant.namespace)?;
+        let secrets = events.into_iter().filter(|event| event.resource == "secrets" && requests::is_write(event));
+        Ok(secrets.map(|event| format!("{} {} {}", event.verb, event.name, event.code)).collect())
+    }
+}
+
+async fn put(tenant: &Tenant, value: &str) -> anyhow::Result<()> {
+    tenant.values("atmos.prod.orders-db", &[("DB_PASSWORD", value)]).await
+}
+
+const UPDATED_ONCE: &str = "update prod-orders-db 200";
+
+fn secrets(method: &str) -> Matching {
+    Matching::any().method(method).path("/namespaces/tenant-").path("/secrets")
+}
+
+#[tokio::test]
+async fn a_restart_of_the_api_server_is_survived_without_a_write_too_many() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    Operator::start(&cluster, Options::default()).await?;
+    let tenant = Tenant::on(&cluster, Grant::Full).await?;
+    let (first, other, next) = (tenant.canary(), tenant.canary(), tenant.canary());
+    tenant.store("app", "kubernetes: {}").await?;
+    put(&tenant, &first).await?;
+    tenant.values("atmos.other.orders-db", &[("DB_PASSWORD", &other)]).await?;
+    for stack in ["prod", "other"] {
+        tenant.stack(stack, STACK).await?;
+        tenant.wait_ready(stack).await?;
+    }
+    e2e::wait_until("the users to be counted", LIMIT, async || {
+        let users = tenant.stores().get("app").await?.status.and_then(|status| status.users);
+        anyhow::ensure!(users == Some(2), "{users:?}");
+        Ok(())
+    })
+    .await?;
+    let bystander = tenant.status("other").await?;
+
+    let mark = cluster.audit_mark()?;
+    cluster.stop_api_server();
+    // The fault itself takes this long: longer than every deadline of a single call.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    cluster.start_api_server().await?;
+    put(&tenant, &next).await?;
+    tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    tenant.wait_ready("prod").await?;
+    assert_eq!(tenant.status("other").await?, bystander);
+    tenant.sync("other").await?;
+    let events = requests::since(&cluster, mark, &tenant.namespace)?;
+    let writes = requests::writes(&events);
+    let on_secrets: Vec<&String> = writes.iter().filter(|write| write.contains("secrets/")).collect();
+    assert_eq!(on_secrets, ["update secrets/ prod-orders-db: 200"], "{writes:?}");
+    let on_other = writes.iter().filter(|write| write.contains(" other")).count();
+    assert_eq!(on_other, 1, "the sync that was asked for, and nothing else: {writes:?}");
+    assert!(writes.iter().all(|write| !write.contains("stores/")), "{writes:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn cut_watches_resume() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let mark = proxied.cluster.audit_mark()?;
+    for _ in 0..3 {
+        proxied.proxy.cut_connections();
+        proxied.rotate().await?;
+    }
+    proxied.proxy.refuse().await;
+    let next = proxied.tenant.canary();
+    put(&proxied.tenant, &next).await?;
+    proxied.proxy.accept().await?;
+    proxied.tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE; 4]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_silent_network_is_noticed() -> anyhow::Result<()> {
+    /// One silent minute and a half, the wait until the next try, and a busy machine.
+    const NOTICED: Duration = Duration::from_secs(150);
+    let proxied = Proxied::start().await?;
+    let watches = || -> anyhow::Result<usize> {
+        let events = proxied.tenant.operator_requests()?;
+        let watch = |event: &&e2e::control_plane::AuditEvent| event.verb == "watch" && event.resource == "secrets";
+        Ok(events.iter().filter(watch).map(|event| &event.uri).collect::<std::collections::BTreeSet<_>>().len())
+    };
+    let before = watches()?;
+    proxied.proxy.silence();
+    e2e::wait_until("another watch", NOTICED, async || {
+        let now = watches()?;
+        anyhow::ensure!(now > before, "{now} watches");
+        Ok(())
+    })
+    .await?;
+    assert!(proxied.operator.get("/healthz").await?.starts_with("HTTP/1.0 200"));
+    proxied.proxy.resume();
+    proxied.rotate().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_storm_of_conflicts_ends_in_one_write() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let mark = proxied.cluster.audit_mark()?;
+    let storm = proxied.proxy.inject(Fault::answer(409), secrets("PUT").times(10));
+    proxied.rotate().await?;
+    assert_eq!(storm.hits(), 10);
+    assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_overloaded_api_server_is_given_the_time_it_asks_for() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let mark = proxied.cluster.audit_mark()?;
+    let overload = proxied.proxy.inject(Fault::too_many_requests(Some(3)), secrets("PUT").times(2));
+    let took = proxied.rotate().await?;
+    assert_eq!(overload.hits(), 2);
+    assert!(took >= Duration::from_secs(6), "twice 3 s were asked for, but it took {took:?}");
+    assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE]);
+
+    let stacks = Matching::any().method("GET").path("/stacks/prod").times(1);
+    let overload = proxied.proxy.inject(Fault::too_many_requests(Some(1)), stacks);
+    proxied.rotate().await?;
+    assert_eq!(overload.hits(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_not_done_twice() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let Proxied { cluster, proxy, tenant, .. } = &proxied;
+    let mark = cluster.audit_mark()?;
+    let lost = proxy.inject(Fault::DropAnswer, secrets("PUT").times(1));
+    proxied.rotate().await?;
+    tenant.sync("prod").await?;
+    assert_eq!(lost.hits(), 1);
+    assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE]);
+
+    let mark = cluster.audit_mark()?;
+    let value = tenant.canary();
+    let creation = proxy.inject(Fault::DropAnswer, secrets("POST").times(1));
+    let status = proxy.inject(Fault::DropAnswer, Matching::any().method("PATCH").path("/stacks/new/status").times(1));
+    tenant.values("atmos.new.orders-db", &[("DB_PASSWORD", &value)]).await?;
+    tenant.stack("new", STACK).await?;
+    let ready = tenant.wait_ready("new").await?;
+    tenant.sync("new").await?;
+    assert_eq!((creation.hits(), status.hits()), (1, 1));
+    assert_eq!(proxied.secret_writes(mark)?, ["create new-orders-db 201"]);
+    assert_eq!(tenant.secret("new-orders-db").await?, secret(&[("DB_PASSWORD", &value)]));
+    assert_eq!(condition(&ready, READY).unwrap().reason, "Synced");
+    assert!(tenant.events("new").await?.len() <= 2, "no Event twice: {:?}", tenant.events("new").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn errors_of_the_api_server_pass() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let mark = proxied.cluster.audit_mark()?;
+    for code in [500, 503, 504] {
+        let failing = proxied.proxy.inject(Fault::answer(code), secrets("PUT").times(2));
+        proxied.rotate().await?;
+        assert_eq!(failing.hits(), 2, "{code}");
+    }
+    let failing = proxied.proxy.inject(Fault::answer(500), Matching::any().method("PATCH").path("/status").times(1));
+    proxied.tenant.sync("prod").await?;
+    assert_eq!(failing.hits(), 1);
+    assert_eq!(proxied.secret_writes(mark)?, [UPDATED_ONCE; 3]);
+    Ok(())
+}

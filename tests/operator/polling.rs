@@ -1,0 +1,99 @@
+//! A namespace that grants only `get`: values and targets are asked for at each tick, and nothing is watched.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use e2e::control_plane::AuditEvent;
+use serde_json::json;
+
+use crate::harness::{Grant, LIMIT, Tenant, secret};
+use crate::requests;
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+async fn prepare(tenant: &Tenant, stacks: usize) -> anyhow::Result<String> {
+    let password = tenant.canary();
+    tenant.store("app", "{kubernetes: {}, minRefreshInterval: 10s}").await?;
+    for number in 0..stacks {
+        tenant.values(&format!("atmos.s{number}.orders-db"), &[("DB_PASSWORD", &password)]).await?;
+        tenant
+            .stack(
+                &format!("s{number}"),
+                "
+                defaultStore: app
+                refreshInterval: 10s
+                components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}}}}}}
+                ",
+            )
+            .await?;
+    }
+    for number in 0..stacks {
+        tenant.wait_ready(&format!("s{number}")).await?;
+    }
+    Ok(password)
+}
+
+#[tokio::test]
+async fn changes_and_drift_are_found_by_the_tick() -> anyhow::Result<()> {
+    let tenant = Tenant::granted(Grant::WithoutWatch).await?;
+    let password = prepare(&tenant, 1).await?;
+    let next = tenant.canary();
+    let changed = Instant::now();
+    tenant.values("atmos.s0.orders-db", &[("DB_PASSWORD", &next)]).await?;
+    tenant.wait_secret("s0-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    assert!(changed.elapsed() < 3 * INTERVAL, "a change arrives with the next tick, not after {:?}", changed.elapsed());
+
+    let edited = Instant::now();
+    let patch = json!({"data": {"DB_PASSWORD": STANDARD.encode("edited")}});
+    tenant.patch_secret("s0-orders-db", patch).await?;
+    tenant.wait_secret("s0-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    assert!(edited.elapsed() < 3 * INTERVAL, "drift is found with the next tick, not after {:?}", edited.elapsed());
+
+    tenant.delete("Secret", "s0-orders-db").await?;
+    tenant.wait_secret("s0-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    assert_ne!(password, next);
+    let watched: Vec<AuditEvent> = tenant
+        .operator_requests()?
+        .into_iter()
+        .filter(|event| ["secrets", "configmaps"].contains(&event.resource.as_str()))
+        .filter(|event| ["list", "watch"].contains(&event.verb.as_str()))
+        .collect();
+    assert!(watched.is_empty(), "nobody granted that: {watched:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn unchanged_rounds_cost_one_look_each_and_no_write() -> anyhow::Result<()> {
+    const STACKS: usize = 20;
+    let tenant = Tenant::granted(Grant::WithoutWatch).await?;
+    prepare(&tenant, STACKS).await?;
+    e2e::wait_until("the users to be counted", LIMIT, async || {
+        let users = tenant.stores().get("app").await?.status.and_then(|status| status.users);
+        anyhow::ensure!(users == Some(u32::try_from(STACKS)?), "{users:?}");
+        Ok(())
+    })
+    .await?;
+    let (mark, started) = (tenant.cluster.audit_mark()?, Instant::now());
+    let source = |event: &&AuditEvent| event.name == "atmos.s0.orders-db" && event.verb == "get";
+    let events = e2e::wait_until("two rounds", LIMIT, async || {
+        let events = requests::since(&tenant.cluster, mark, &tenant.namespace)?;
+        let rounds = events.iter().filter(source).count();
+        anyhow::ensure!(rounds >= 2, "{rounds} rounds");
+        let looks = requests::about(&events, "s0-orders-db").len();
+        anyhow::ensure!(looks >= 2, "{looks} looks at the target");
+        Ok(events)
+    })
+    .await?;
+    assert_eq!(requests::writes(&events), Vec::<String>::new());
+    let rounds = started.elapsed().as_secs() / INTERVAL.as_secs() + 1;
+    for number in 0..STACKS {
+        for name in [format!("s{number}-orders-db"), format!("atmos.s{number}.orders-db")] {
+            let asked = requests::about(&events, &name).len() as u64;
+            assert!(asked <= rounds, "{name}: {asked} requests in {rounds} rounds: {:?}", requests::tally(&events));
+        }
+        let stack = requests::about(&events, &format!("s{number}"));
+        assert!(stack.is_empty(), "an unchanged round touches no Stack: {stack:?}");
+    }
+    Ok(())
+}
