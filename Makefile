@@ -49,12 +49,16 @@ bench: tools ## Measure the operator against the API server's own write floor (a
 	"$(programs)/e2e" bench
 
 .PHONY: crds
-crds: ## Write crds/ from the Rust types
-	UPDATE_GENERATED=1 cargo test --quiet --test generated crds::
+crds: ## Write crds/ and the chart's copies from the Rust types
+	UPDATE_GENERATED=1 cargo test --quiet --test generated -- crds:: chart::definitions
 
 .PHONY: docs
-docs: ## Write docs/reference/ from the Rust types
-	UPDATE_GENERATED=1 cargo test --quiet --test generated reference::
+docs: ## Write docs/reference/ from the Rust types and the chart's values
+	UPDATE_GENERATED=1 cargo test --quiet --test generated -- reference:: chart::values
+
+.PHONY: chart
+chart: ## Write what the chart renders: the snapshots of its tests and examples/install/
+	UPDATE_GENERATED=1 cargo test --quiet --test chart render::
 
 .PHONY: cargo-deny
 cargo-deny:
