@@ -171,7 +171,8 @@ impl Definitions {
     {
         let resource = ApiResource::erase::<K>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
+        let mut stream =
+            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         let mut listed: Vec<Dependency> = Vec::new();
         let mut first = true;
         loop {

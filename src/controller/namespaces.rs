@@ -346,7 +346,8 @@ impl Namespace {
 
     async fn watch_secrets(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
+        let mut stream =
+            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         let mut listed: HashMap<Box<str>, Seen> = HashMap::new();
         let mut listed_values: HashSet<Box<str>> = HashSet::new();
         loop {
@@ -450,7 +451,8 @@ impl Namespace {
 
     async fn watch_config_maps(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
+        let mut stream =
+            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         loop {
             let name = match stream.try_next().await {
                 Ok(Some(Event::Init)) => continue,

@@ -110,7 +110,8 @@ impl Stacks {
 
     async fn follow(&self, client: Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<Stack>> = Api::all(client);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
+        let mut stream =
+            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
         let mut listed: HashMap<StackKey, Mark> = HashMap::new();
         loop {
             // A closed channel means that the process is ending, so failed sends are ignored.
