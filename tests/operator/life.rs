@@ -91,7 +91,10 @@ async fn crashes_in_the_middle_of_a_batch_are_survived() -> anyhow::Result<()> {
     let mut random = rand::rng();
     let first = random.random_range(1..STACKS / 2);
     let second = random.random_range(first + 1..STACKS);
-    println!("killed after {first} and after {second} Secrets");
+    #[expect(clippy::print_stdout, reason = "cargo shows it when the test fails")]
+    {
+        println!("killed after {first} and after {second} Secrets");
+    }
     let cluster = Cluster::start().await?;
     let tenant = Tenant::on(&cluster, Grant::Full).await?;
     let token = prepare(&tenant, STACKS).await?;

@@ -70,7 +70,7 @@ async fn every_scope_arrives_from_config_maps_and_from_secrets() -> anyhow::Resu
         assert_eq!(tenant.secret("prod-orders-db").await?, wanted, "{kind}");
         tenant.wait_store("files", Reason::Connected).await?;
         let store = tenant.stores().get("files").await?.status.unwrap_or_default();
-        assert_eq!(store.recipients, [key.recipient.clone()], "{kind}");
+        assert_eq!(store.recipients, std::slice::from_ref(&key.recipient), "{kind}");
     }
     Ok(())
 }
