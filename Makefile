@@ -4,6 +4,10 @@
 export ATMOS_E2E_TOOLS ?= $(CURDIR)/.tools
 CARGO_DENY_VERSION := 0.20.2
 
+# Where cargo puts programs; cargo is asked when the first recipe needs it.
+programs = $(shell cargo metadata --no-deps --format-version 1 | \
+	python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -14,10 +18,14 @@ help: ## List the targets
 
 .PHONY: demo
 demo: tools ## Show the operator at work on a local control plane, or with DEMO_CONTEXT=current in yours
-	@cargo run --quiet --package e2e --bin e2e -- demo $(DEMO_ARGUMENTS)
+	@"$(programs)/e2e" demo --programs "$(programs)" $(DEMO_ARGUMENTS)
 
+# Tools come between, from the same build as the tests: with `cargo run --package` most crates would be built twice,
+# because a selection of other packages asks for other features.
 .PHONY: test
-test: tools ## Run every test, against real servers where there are any
+test: ## Run every test, against real servers where there are any
+	cargo test --workspace --no-run
+	@"$(programs)/e2e" tools >/dev/null
 	cargo test --workspace
 
 .PHONY: lint
@@ -27,22 +35,30 @@ lint: cargo-deny ## Check formatting, lints, documentation, dependencies and lic
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
 	PATH="$$ATMOS_E2E_TOOLS/cargo-deny/bin:$$PATH" cargo deny --workspace check --hide-inclusion-graph bans licenses sources
 
+.PHONY: build
+build: ## Build the operator, the plugin and what runs the demo
+	cargo build --workspace --bins
+
 .PHONY: tools
-tools: ## Build the pinned test servers, once
-	cargo run --package e2e --bin e2e -- tools >/dev/null
+tools: build ## Build the pinned test servers, once
+	@"$(programs)/e2e" tools >/dev/null
 
 .PHONY: bench
 bench: tools ## Measure the operator against the API server's own write floor (about 10 minutes)
 	cargo build --release --bin atmos-secrets-operator
-	cargo run --package e2e --bin e2e -- bench
+	"$(programs)/e2e" bench
 
 .PHONY: crds
-crds: ## Write crds/ from the Rust types
-	UPDATE_GENERATED=1 cargo test --quiet --test generated crds::
+crds: ## Write crds/ and the chart's copies from the Rust types
+	UPDATE_GENERATED=1 cargo test --quiet --test generated -- crds:: chart::definitions
 
 .PHONY: docs
-docs: ## Write docs/reference/ from the Rust types
-	UPDATE_GENERATED=1 cargo test --quiet --test generated reference::
+docs: ## Write docs/reference/ from the Rust types and the chart's values
+	UPDATE_GENERATED=1 cargo test --quiet --test generated -- reference:: chart::values
+
+.PHONY: chart
+chart: ## Write what the chart renders: the snapshots of its tests and examples/install/
+	UPDATE_GENERATED=1 cargo test --quiet --test chart render::
 
 .PHONY: cargo-deny
 cargo-deny:

@@ -41,8 +41,14 @@ pub struct StackArgs {
     /// The Stack: the object's name or the Atmos stack name; may be left out if the namespace has only one
     #[arg(short, long, env = "ATMOS_STACK", value_name = "NAME")]
     pub stack: Option<String>,
-    /// The component: its name, or <type>/<name>
-    #[arg(short, long, env = "ATMOS_COMPONENT", value_name = "NAME")]
+    /// The component: its name, or its type and name
+    #[arg(
+        short,
+        long,
+        env = "ATMOS_COMPONENT",
+        value_name = "NAME",
+        help = "The component: its name, or <type>/<name>"
+    )]
     pub component: Option<String>,
 }
 

@@ -35,11 +35,12 @@ pub struct GetArgs {
     /// Print the bytes of the value alone, without a line feed at the end; needs --mask=false
     #[arg(short, long)]
     raw: bool,
-    /// One leaf of a JSON or YAML value, such as .credentials["user.name"][0]
-    #[arg(long, value_name = "PATH", value_parser = parse_path)]
+    /// One leaf of a JSON or YAML value
+    #[arg(long, help = r#"One leaf of a JSON or YAML value, such as .credentials["user.name"][0]"#, value_name = "PATH", value_parser = parse_path)]
     path: Option<Path>,
-    /// Print <MASKED> instead of the value
+    /// Print the mask instead of the value
     #[arg(
+        help = "Print <MASKED> instead of the value",
         long, env = "ATMOS_MASK", value_name = "BOOL", action = ArgAction::Set, value_parser = BoolishValueParser::new(),
         default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]

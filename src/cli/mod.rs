@@ -1,7 +1,7 @@
 //! `kubectl atmos-secret`: one file per verb (its arguments and its run), and what the verbs share.
 //!
 //! Everything happens with the user's own rights, in the cluster and in the stores; the operator is never asked to
-//! reveal anything. Only [`printer`] writes to stdout and stderr, and only `get --mask=false` lets a value out.
+//! reveal anything. Only `printer` writes to stdout and stderr, and only `get --mask=false` lets a value out.
 
 mod compiled;
 mod context;

@@ -134,7 +134,7 @@ const SILENT: Duration = Duration::from_secs(60);
 /// When each loop last turned.
 #[derive(Default)]
 pub struct Heartbeats {
-    /// [`route`].
+    /// `route`.
     pub route: Heartbeat,
     /// [`refresh`].
     pub refresh: Heartbeat,

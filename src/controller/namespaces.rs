@@ -5,7 +5,7 @@
 //! - `list` and `watch`: one metadata-only watch for Secrets and one for ConfigMaps. Drift, changed sources and changed
 //!   credentials are seen at once. Of each Secret only our own marks are kept, and only of Secrets that carry them.
 //! - `get` only: nothing is watched; targets and sources are asked on a schedule.
-//! - neither: the Stacks of the namespace say `GrantMissing`. The rights are asked again after 30 s, doubling to 5 min,
+//! - neither: the Stacks of the namespace say `GrantMissing`. The rights are asked again after 2 s, doubling to 5 min,
 //!   and at once when a person asks for a sync.
 //!
 //! Metadata say that something changed, never what: values are not in here.
@@ -29,8 +29,9 @@ use crate::api::marks;
 
 /// How long one rights question may take.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
-/// When missing rights are asked for again: first, and at most.
-const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+/// When missing rights are asked for again: first, and at most. A grant is often applied together with the Stacks that need
+/// it, so the first wait is short.
+const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
 /// How long after a look that found rights gone the second one is.
 const SECOND_LOOK: Duration = Duration::from_secs(2);

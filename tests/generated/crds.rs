@@ -3,7 +3,7 @@
 use atmos_secrets::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use crate::compare;
+use crate::compare::compare;
 
 #[test]
 fn definitions_equal_the_types() {
@@ -23,7 +23,7 @@ fn definitions_equal_the_types() {
 
 /// The fields of each object stand in alphabetical order, as in definitions that other generators write.
 #[expect(clippy::disallowed_methods, reason = "reads what this test has just written")]
-fn render(definition: &CustomResourceDefinition) -> String {
+pub fn render(definition: &CustomResourceDefinition) -> String {
     let text = serde_saphyr::to_string(definition).unwrap();
     // Folding must not have changed a rule or a message.
     let read: CustomResourceDefinition = serde_saphyr::from_str(&text).unwrap();

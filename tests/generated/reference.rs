@@ -7,7 +7,7 @@ use atmos_secrets::api::{self, Reason};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
-use crate::compare;
+use crate::compare::compare;
 
 #[test]
 fn the_reference_equals_the_definitions() {

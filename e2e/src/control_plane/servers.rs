@@ -11,9 +11,11 @@ use crate::free_port::free_ports;
 use crate::process::{Guarded, Program};
 use crate::tools::{self, Tool};
 
-/// What the namespaces of a test need: garbage collection, deletion, default service accounts, quotas. No nodes, no pods.
+/// What the namespaces of a test need: garbage collection, deletion, default service accounts, quotas, roles that gather
+/// others. No nodes, no pods.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-                           serviceaccount-token-controller,resourcequota-controller";
+                           serviceaccount-token-controller,resourcequota-controller,\
+                           clusterrole-aggregation-controller";
 
 /// The programs, files and ports of one control plane.
 pub(super) struct Servers {
