@@ -11,6 +11,7 @@
 //! and due times, never values.
 
 pub mod claims;
+pub mod compile;
 pub mod definitions;
 pub mod digest_key;
 pub mod drift;
@@ -19,9 +20,11 @@ pub mod leftover;
 pub mod memory;
 pub mod namespaces;
 pub mod queue;
+pub mod reading;
 pub mod reconcile;
 pub mod refresh;
 pub mod relations;
+pub mod rights;
 mod route;
 pub mod schedule;
 pub mod stacks;
@@ -437,7 +440,7 @@ impl Context {
 
     /// Takes note of what a Stack depends on.
     pub fn relate(&self, stack: &StackKey, plan: &Plan) {
-        let changed = self.relations.set(stack, reconcile::dependencies(&stack.namespace, plan));
+        let changed = self.relations.set(stack, compile::dependencies(&stack.namespace, plan));
         self.stores.users_changed(changed);
     }
 

@@ -10,37 +10,19 @@
 //!
 //! Metadata say that something changed, never what: values are not in here.
 
+mod attend;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::TryStreamExt;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, PartialObjectMeta, PostParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, ResourceExt};
+use kube::Client;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::marks;
-
-/// How long one rights question may take.
-const REVIEW_TIMEOUT: Duration = Duration::from_secs(10);
-/// When missing rights are asked for again: first, and at most. A grant is often applied together with the Stacks that need
-/// it, so the first wait is short.
-const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-
-/// How long after a look that found rights gone the second one is.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
-
 /// How long a sync waits for the first list of a namespace: longer than the questions and the list take together.
 const FIRST_LIST: Duration = Duration::from_secs(15);
-
-/// When an unanswered question is asked again.
-const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// What the operator may do with one kind of object in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,225 +250,6 @@ impl Namespace {
             (Some(_) | None, _) => false,
         }
     }
-
-    /// Probes and watches one kind of object for as long as the namespace is in use.
-    async fn attend(&self, kind: Kind, client: Client, changes: mpsc::UnboundedSender<Change>) {
-        let mut wait = PROBE_AGAIN.0;
-        loop {
-            let Some(access) = probe(&client, &self.name, kind).await else {
-                // Nothing is concluded from silence: what was known stays until the API server answers.
-                tokio::time::sleep(NO_ANSWER).await;
-                continue;
-            };
-            if access == Access::Denied && self.has(kind) {
-                // An API server that starts knows no roles for a moment. Rights that were there are gone only if a
-                // second look says so, too.
-                tokio::time::sleep(SECOND_LOOK).await;
-                if probe(&client, &self.name, kind).await != Some(Access::Denied) {
-                    continue;
-                }
-            }
-            if access == Access::Watching {
-                wait = PROBE_AGAIN.0;
-                // Returns when the rights are gone; until then kube's watcher recovers by itself.
-                self.watch(kind, &client, &changes).await;
-                tokio::time::sleep(NO_ANSWER).await;
-                continue;
-            }
-            self.set_access(kind, access, &changes);
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(PROBE_AGAIN.1),
-                () = self.probe.notified() => wait = PROBE_AGAIN.0,
-            }
-        }
-    }
-
-    /// Whether there were any rights at the last look.
-    fn has(&self, kind: Kind) -> bool {
-        let Grant { secrets, config_maps } = self.grant();
-        let access = match kind {
-            Kind::Secrets => secrets,
-            Kind::ConfigMaps => config_maps,
-        };
-        match access {
-            Access::Watching | Access::GetOnly => true,
-            Access::Probing | Access::Denied => false,
-        }
-    }
-
-    fn set_access(&self, kind: Kind, access: Access, changes: &mpsc::UnboundedSender<Change>) {
-        let mut before = access;
-        let changed = self.grant.send_if_modified(|grant| {
-            let field = match kind {
-                Kind::Secrets => &mut grant.secrets,
-                Kind::ConfigMaps => &mut grant.config_maps,
-            };
-            before = std::mem::replace(field, access);
-            before != access
-        });
-        // Whoever needs to know the rights waits for the first answer, so that one is no news. If it were, a restart
-        // would queue every Stack a second time, and before what people edit meanwhile.
-        if changed && before != Access::Probing {
-            if kind == Kind::Secrets && access != Access::Watching {
-                let mut state = self.lock();
-                state.ours.clear();
-                state.values.clear();
-            }
-            // A closed channel means that the process is ending.
-            let _ = changes.send(Change::Grant { namespace: Arc::clone(&self.name) });
-        }
-    }
-
-    async fn watch(&self, kind: Kind, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
-        match kind {
-            Kind::Secrets => self.watch_secrets(client, changes).await,
-            Kind::ConfigMaps => self.watch_config_maps(client, changes).await,
-        }
-    }
-
-    async fn watch_secrets(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream =
-            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
-        let mut listed: HashMap<Box<str>, Seen> = HashMap::new();
-        let mut listed_values: HashSet<Box<str>> = HashSet::new();
-        loop {
-            match stream.try_next().await {
-                Ok(Some(Event::Init)) => {
-                    listed.clear();
-                    listed_values.clear();
-                }
-                Ok(Some(Event::InitApply(meta))) => {
-                    let name: Box<str> = meta.name_any().into();
-                    if holds_values(&meta) {
-                        listed_values.insert(name.clone());
-                    }
-                    if let Some(seen) = our_marks(&meta) {
-                        listed.insert(name, seen);
-                    } else {
-                        self.tell_secret(&name, None, holds_values(&meta), changes);
-                    }
-                }
-                Ok(Some(Event::InitDone)) => {
-                    self.take_list(std::mem::take(&mut listed), std::mem::take(&mut listed_values), changes);
-                    self.set_access(Kind::Secrets, Access::Watching, changes);
-                }
-                Ok(Some(Event::Apply(meta))) => self.take_secret(&meta, changes),
-                Ok(Some(Event::Delete(meta))) => {
-                    let name = meta.name_any();
-                    let mut state = self.lock();
-                    let owner = state.ours.remove(name.as_str()).map(|seen| seen.stack);
-                    let values = state.values.remove(name.as_str());
-                    drop(state);
-                    self.tell_secret(&name, owner, values, changes);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    if is_forbidden(&error) {
-                        return;
-                    }
-                    tracing::debug!(namespace = %self.name, "the watch on secrets broke and starts again");
-                }
-            }
-        }
-    }
-
-    /// Compares a complete list with what was known and tells the differences.
-    fn take_list(
-        &self,
-        listed: HashMap<Box<str>, Seen>,
-        listed_values: HashSet<Box<str>>,
-        changes: &mpsc::UnboundedSender<Change>,
-    ) {
-        let mut state = self.lock();
-        let before = std::mem::replace(&mut state.ours, listed.clone());
-        let values_before = std::mem::replace(&mut state.values, listed_values.clone());
-        drop(state);
-        for (name, seen) in &before {
-            if !listed.contains_key(name) {
-                self.tell_secret(name, Some(seen.stack.clone()), false, changes);
-            }
-        }
-        // Before the first list nobody could work on the targets, so nothing in it is news either.
-        let is_first = self.grant().secrets == Access::Probing;
-        for (name, seen) in &listed {
-            if !is_first && before.get(name) != Some(seen) {
-                self.tell_secret(name, Some(seen.stack.clone()), false, changes);
-            }
-        }
-        for name in values_before.symmetric_difference(&listed_values) {
-            self.tell_secret(name, None, true, changes);
-        }
-    }
-
-    fn take_secret(&self, meta: &PartialObjectMeta<Secret>, changes: &mpsc::UnboundedSender<Change>) {
-        let name = meta.name_any();
-        let values = holds_values(meta);
-        let seen = our_marks(meta);
-        let mut state = self.lock();
-        let values_before =
-            if values { !state.values.insert(name.as_str().into()) } else { state.values.remove(name.as_str()) };
-        let owner_now = seen.as_ref().map(|seen| seen.stack.clone());
-        let before = match seen {
-            Some(seen) => state.ours.insert(name.as_str().into(), seen),
-            None => state.ours.remove(name.as_str()),
-        };
-        let former = before.map(|seen| seen.stack).filter(|former| Some(former) != owner_now.as_ref());
-        let our_own_write = owner_now.is_some() && state.writing.contains(name.as_str());
-        drop(state);
-        if former.is_none() && our_own_write {
-            return;
-        }
-        // A Secret that changes hands concerns both, also when it was the new owner who wrote.
-        if former.is_some() && owner_now.is_some() {
-            self.tell_secret(&name, owner_now.clone(), false, changes);
-        }
-        self.tell_secret(&name, former.or(owner_now), values || values_before, changes);
-    }
-
-    fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
-        let change = Change::Secret { namespace: Arc::clone(&self.name), name: name.to_owned(), owner, values };
-        let _ = changes.send(change);
-    }
-
-    async fn watch_config_maps(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
-        let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream =
-            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
-        loop {
-            let name = match stream.try_next().await {
-                Ok(Some(Event::Init)) => continue,
-                Ok(Some(Event::InitDone)) => {
-                    self.set_access(Kind::ConfigMaps, Access::Watching, changes);
-                    continue;
-                }
-                Ok(Some(Event::InitApply(meta) | Event::Apply(meta) | Event::Delete(meta))) => meta.name_any(),
-                Ok(None) => return,
-                Err(error) => {
-                    if is_forbidden(&error) {
-                        return;
-                    }
-                    tracing::debug!(namespace = %self.name, "the watch on configmaps broke and starts again");
-                    continue;
-                }
-            };
-            let _ = changes.send(Change::ConfigMap { namespace: Arc::clone(&self.name), name });
-        }
-    }
-}
-
-/// Our marks on a Secret; `None` if it is not ours.
-fn our_marks(meta: &PartialObjectMeta<Secret>) -> Option<Seen> {
-    if meta.labels().get(marks::MANAGED).is_none_or(|value| value != "true") {
-        return None;
-    }
-    let stack = meta.annotations().get(marks::STACK)?;
-    let resource_version = meta.resource_version()?;
-    Some(Seen { resource_version: resource_version.into(), stack: stack.as_str().into() })
-}
-
-fn holds_values(meta: &PartialObjectMeta<Secret>) -> bool {
-    meta.labels().get(marks::VALUES).is_some_and(|value| value == "true")
 }
 
 /// Whether `this` is a later version than `that`.
@@ -500,54 +263,14 @@ fn is_newer(this: &str, that: &str) -> bool {
     }
 }
 
-fn is_forbidden(error: &watcher::Error) -> bool {
-    let cause = match error {
-        watcher::Error::InitialListFailed(cause)
-        | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => return status.code == 403,
-        watcher::Error::NoResourceVersion => return false,
-    };
-    matches!(cause, kube::Error::Api(status) if status.code == 403)
-}
-
-/// What the rights allow; `None` if the API server did not answer.
-async fn probe(client: &Client, namespace: &str, kind: Kind) -> Option<Access> {
-    if !may(client, namespace, kind.resource(), "get").await? {
-        return Some(Access::Denied);
-    }
-    let list = may(client, namespace, kind.resource(), "list").await?;
-    let watch = may(client, namespace, kind.resource(), "watch").await?;
-    Some(if list && watch { Access::Watching } else { Access::GetOnly })
-}
-
-/// Whether the operator may do this, as the API server's own authorizer says. `None` if it did not answer.
-pub async fn may(client: &Client, namespace: &str, resource: &str, verb: &str) -> Option<bool> {
-    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                namespace: Some(namespace.to_owned()),
-                resource: Some(resource.to_owned()),
-                verb: Some(verb.to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let answer = tokio::time::timeout(REVIEW_TIMEOUT, api.create(&PostParams::default(), &review)).await;
-    match answer {
-        Ok(Ok(review)) => review.status.map(|status| status.allowed),
-        Ok(Err(_)) | Err(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::api::PartialObjectMeta;
     use kube::core::{ObjectMeta, PartialObjectMetaExt};
+
+    use super::*;
+    use crate::api::marks;
 
     fn owned_by(stack: &str, version: &str) -> PartialObjectMeta<Secret> {
         let mark = |key: &str, value: &str| Some([(key.to_owned(), value.to_owned())].into());

@@ -2,30 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use kube::ResourceExt;
-use kube::api::{Api, PartialObjectMeta};
 use tokio::time::Instant;
 
 use super::Context;
 use super::claims;
-use super::definitions::StoreDefinition;
+use super::compile::compile;
 use super::memory::Recollection;
+use super::namespaces::Access;
 use super::queue::Lane;
-use super::refresh::Reading;
-use super::relations::{Dependency, StackKey, StoreKey};
-use super::stacks::{self, Failure, Read, within};
+use super::reading::{covered, find, read_keys, register};
+use super::relations::StackKey;
+use super::stacks::{self, Failure, Read};
 use super::target::{Again, Done, Work};
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
-use crate::api::store::NamespaceSelector;
 use crate::api::{Reason, StackSpec, StackStatus};
-use crate::backend::{Error, Key, Versioned};
 use crate::model::outcome::{self, Observation, TargetReport};
-use crate::model::plan::{missing_inputs, plan};
-use crate::model::render::finding;
-use crate::model::store::{self, facts};
-use crate::model::{Fetched, Finding, Input, Lookup, Plan, Problem, StoreRef, StoreView, World};
+use crate::model::{Finding, Lookup, Plan, Problem, StoreRef};
 
 /// Brings the targets of one Stack to what its stores hold, and its status to what was found.
 ///
@@ -110,203 +103,6 @@ async fn usable(context: &Context, key: &StackKey, read: &Read) -> Result<Option
     report(context, key, read, &status, &[]).await?;
     Ok(None)
 }
-
-/// A plan, and what it was made from.
-struct Compiled {
-    plan: Plan,
-    /// Of the objects that exist.
-    generations: BTreeMap<String, i64>,
-    /// How often each store is read for this Stack.
-    intervals: BTreeMap<StoreRef, Option<Duration>>,
-}
-
-/// Plans, loads what the plan asked for, and plans again, until it asks for nothing new.
-async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Result<Compiled, Failure> {
-    let mut world = World::default();
-    let mut loaded = BTreeSet::new();
-    let mut generations = BTreeMap::new();
-    let mut shortest: BTreeMap<StoreRef, Duration> = BTreeMap::new();
-    let plan = loop {
-        let plan = plan(&key.namespace, &key.name, spec, &world);
-        let missing = missing_inputs(&plan, &loaded);
-        if missing.is_empty() {
-            break plan;
-        }
-        for input in missing {
-            let generation = match &input {
-                Input::Catalog(name) => context.definitions.catalog(name).map(|definition| {
-                    world.catalogs.insert(name.clone(), definition.spec);
-                    definition.generation
-                }),
-                Input::Stack(name) => {
-                    let other = StackKey::new(&key.namespace, name);
-                    stacks::get(&context.client, &other).await?.map(|read| {
-                        world.stacks.insert(name.clone(), read.spec);
-                        read.generation
-                    })
-                }
-                Input::Store(reference) => match store_view(context, key, reference).await? {
-                    Some((view, minimum, generation)) => {
-                        let hidden = matches!(&view, StoreView::Refused(problem) if problem.reason == Reason::NamespaceNotAllowed);
-                        shortest.insert(reference.clone(), minimum);
-                        world.stores.insert(reference.clone(), view);
-                        (!hidden).then_some(generation)
-                    }
-                    None => None,
-                },
-            };
-            // An object that is absent counts as generation 0, so that a reader sees when it came after this status. Not
-            // so a ClusterStore: a namespace that is not admitted must not learn whether it exists.
-            let absent = match &input {
-                Input::Catalog(_) | Input::Stack(_) | Input::Store(StoreRef::Store(_)) => Some(0),
-                Input::Store(StoreRef::ClusterStore(_)) => None,
-            };
-            if let Some(generation) = generation.or(absent) {
-                generations.insert(input.to_string(), generation);
-            }
-            loaded.insert(input);
-        }
-    };
-    let intervals = shortest
-        .into_iter()
-        .map(|(store, minimum)| (store, plan.refresh_interval.map(|interval| interval.max(minimum))))
-        .collect();
-    Ok(Compiled { plan, generations, intervals })
-}
-
-/// A store as the Stack's namespace may see it, its shortest interval and its generation.
-async fn store_view(
-    context: &Context,
-    key: &StackKey,
-    reference: &StoreRef,
-) -> Result<Option<(StoreView, Duration, i64)>, Failure> {
-    let store_key = StoreKey::resolve(reference, &key.namespace);
-    let Some(definition) = context.definitions.store(&store_key) else { return Ok(None) };
-    let (name, invalid) = match reference {
-        StoreRef::Store(name) | StoreRef::ClusterStore(name) => (name, unreadable(reference)),
-    };
-    let generation = definition.generation();
-    let facts = match &definition {
-        StoreDefinition::Store(definition) => match &definition.spec {
-            Lookup::Found(spec) => facts(store::Definition::Store(spec), name, &key.namespace, &BTreeMap::new()),
-            Lookup::Invalid => return Ok(Some((StoreView::Refused(invalid), DEFAULT_REFRESH_INTERVAL, generation))),
-        },
-        StoreDefinition::ClusterStore(definition) => match &definition.spec {
-            Lookup::Found(spec) => {
-                let labels = match &spec.allowed_namespaces.selector {
-                    Some(NamespaceSelector { match_labels }) if !match_labels.is_empty() => {
-                        namespace_labels(context, &key.namespace).await?
-                    }
-                    Some(_) | None => BTreeMap::new(),
-                };
-                facts(store::Definition::ClusterStore(spec), name, &key.namespace, &labels)
-            }
-            Lookup::Invalid => return Ok(Some((StoreView::Refused(invalid), DEFAULT_REFRESH_INTERVAL, generation))),
-        },
-    };
-    Ok(Some((facts.view, facts.min_refresh_interval, generation)))
-}
-
-fn unreadable(reference: &StoreRef) -> Problem {
-    Problem {
-        reason: Reason::InvalidSpec,
-        message: format!("this version of the operator cannot read {reference}; apply it again"),
-        stalled: false,
-    }
-}
-
-async fn namespace_labels(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let api: Api<PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>> = Api::all(context.client.clone());
-    Ok(within(api.get_metadata_opt(namespace)).await?.map(|object| object.labels().clone()).unwrap_or_default())
-}
-
-/// Results by store and key; each distinct key is asked once.
-type Results = BTreeMap<StoreRef, BTreeMap<Key, Result<Versioned, Error>>>;
-
-/// Reads every key of the plan in one pass, all stores at the same time.
-async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Results {
-    let mut wanted: BTreeMap<StoreRef, BTreeSet<Key>> = BTreeMap::new();
-    if plan.blocked.is_none() {
-        for read in plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
-            wanted.entry(read.store.clone()).or_default().insert(read.key.clone());
-        }
-    }
-    let reads = wanted.into_iter().map(|(store, keys)| async move {
-        let store_key = StoreKey::resolve(&store, &stack.namespace);
-        let keys: Vec<Key> = keys.into_iter().collect();
-        let results = match context.stores.connect(context, &store_key).await {
-            Ok(live) => live.reads.read(&keys).await,
-            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
-        };
-        context.stores.note_results(&store_key, &results);
-        (store, keys.into_iter().zip(results).collect())
-    });
-    futures::future::join_all(reads).await.into_iter().collect()
-}
-
-fn find(context: &Context, key: &StackKey, plan: &Plan, results: &Results) -> Vec<Finding> {
-    plan.secrets
-        .iter()
-        .map(|secret| {
-            let result = secret
-                .read
-                .as_ref()
-                .ok()
-                .and_then(|read| results.get(&read.store).and_then(|keys| keys.get(&read.key)));
-            let fetched = match result {
-                Some(Ok(versioned)) => Fetched::Value(versioned.clone()),
-                Some(Err(error)) => Fetched::Error(error.clone()),
-                None => Fetched::Unknown,
-            };
-            let mut finding = finding(secret, fetched);
-            if let Finding::Error { problem, .. } = &mut finding
-                && problem.reason == Reason::GrantMissing
-                && let Ok(read) = &secret.read
-            {
-                problem.message = context.read_hint(&StoreKey::resolve(&read.store, &key.namespace));
-            }
-            finding
-        })
-        .collect()
-}
-
-/// For each secret, whether the last good read is young enough to stand in for a passing error.
-fn covered(context: &Context, key: &StackKey, plan: &Plan) -> Vec<bool> {
-    let is_covered = |store: &StoreRef, backend_key: &Key| {
-        context.refresh.is_covered(&StoreKey::resolve(store, &key.namespace), backend_key)
-    };
-    plan.secrets
-        .iter()
-        .map(|secret| secret.read.as_ref().is_ok_and(|read| is_covered(&read.store, &read.key)))
-        .collect()
-}
-
-fn register(
-    context: &Context,
-    key: &StackKey,
-    plan: &Plan,
-    intervals: &BTreeMap<StoreRef, Option<Duration>>,
-    results: &Results,
-) {
-    if plan.blocked.is_some() {
-        // What is in use is not known, so what was in use stays so.
-        return;
-    }
-    let readings: Vec<Reading<'_>> = results
-        .iter()
-        .flat_map(|(store, keys)| {
-            let interval = intervals.get(store).copied().flatten();
-            keys.iter().map(move |(backend_key, result)| Reading {
-                store: StoreKey::resolve(store, &key.namespace),
-                key: backend_key.clone(),
-                interval,
-                result,
-            })
-        })
-        .collect();
-    context.refresh.register(key, &readings);
-}
-
 async fn write_targets(
     context: &Context,
     key: &StackKey,
@@ -324,7 +120,7 @@ async fn write_targets(
     let grant = namespace.known().await.ok_or(Failure::Unreachable)?;
     let mut done = Vec::with_capacity(plan.targets.len());
     for target in &plan.targets {
-        if grant.secrets == super::namespaces::Access::Denied && target.problem.is_none() {
+        if grant.secrets == Access::Denied && target.problem.is_none() {
             done.push(super::target::ungranted(context, &key.namespace));
             continue;
         }
@@ -486,9 +282,4 @@ fn aliases(spec: &StackSpec) -> BTreeMap<StoreRef, String> {
         aliases.entry(reference).or_insert_with(|| alias.clone());
     }
     aliases
-}
-
-/// What a Stack depends on, for the index.
-pub fn dependencies(namespace: &str, plan: &Plan) -> Vec<Dependency> {
-    plan.inputs.iter().map(|input| Dependency::resolve(input, namespace)).collect()
 }

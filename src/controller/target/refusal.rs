@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Again, Done, Work, held};
 use crate::api::Reason;
 use crate::cluster::{self, Cause};
-use crate::controller::namespaces::may;
+use crate::controller::rights::may;
 use crate::model::Problem;
 
 /// The longest wait that an API server may ask for: more than priority and fairness asks for, less than a person waits.

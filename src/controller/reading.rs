@@ -1,0 +1,101 @@
+//! Reads the keys of a plan, once each, and says what was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Context;
+use super::refresh::Reading;
+use super::relations::{StackKey, StoreKey};
+use crate::api::Reason;
+use crate::backend::{Error, Key, Versioned};
+use crate::model::render::finding;
+use crate::model::{Fetched, Finding, Plan, StoreRef};
+
+/// Results by store and key; each distinct key is asked once.
+pub type Results = BTreeMap<StoreRef, BTreeMap<Key, Result<Versioned, Error>>>;
+
+/// Reads every key of the plan in one pass, all stores at the same time.
+pub async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Results {
+    let mut wanted: BTreeMap<StoreRef, BTreeSet<Key>> = BTreeMap::new();
+    if plan.blocked.is_none() {
+        for read in plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
+            wanted.entry(read.store.clone()).or_default().insert(read.key.clone());
+        }
+    }
+    let reads = wanted.into_iter().map(|(store, keys)| async move {
+        let store_key = StoreKey::resolve(&store, &stack.namespace);
+        let keys: Vec<Key> = keys.into_iter().collect();
+        let results = match context.stores.connect(context, &store_key).await {
+            Ok(live) => live.reads.read(&keys).await,
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        };
+        context.stores.note_results(&store_key, &results);
+        (store, keys.into_iter().zip(results).collect())
+    });
+    futures::future::join_all(reads).await.into_iter().collect()
+}
+
+/// What is known of each secret, once its key was read.
+pub fn find(context: &Context, key: &StackKey, plan: &Plan, results: &Results) -> Vec<Finding> {
+    plan.secrets
+        .iter()
+        .map(|secret| {
+            let result = secret
+                .read
+                .as_ref()
+                .ok()
+                .and_then(|read| results.get(&read.store).and_then(|keys| keys.get(&read.key)));
+            let fetched = match result {
+                Some(Ok(versioned)) => Fetched::Value(versioned.clone()),
+                Some(Err(error)) => Fetched::Error(error.clone()),
+                None => Fetched::Unknown,
+            };
+            let mut finding = finding(secret, fetched);
+            if let Finding::Error { problem, .. } = &mut finding
+                && problem.reason == Reason::GrantMissing
+                && let Ok(read) = &secret.read
+            {
+                problem.message = context.read_hint(&StoreKey::resolve(&read.store, &key.namespace));
+            }
+            finding
+        })
+        .collect()
+}
+
+/// For each secret, whether the last good read is young enough to stand in for a passing error.
+pub fn covered(context: &Context, key: &StackKey, plan: &Plan) -> Vec<bool> {
+    let is_covered = |store: &StoreRef, backend_key: &Key| {
+        context.refresh.is_covered(&StoreKey::resolve(store, &key.namespace), backend_key)
+    };
+    plan.secrets
+        .iter()
+        .map(|secret| secret.read.as_ref().is_ok_and(|read| is_covered(&read.store, &read.key)))
+        .collect()
+}
+
+/// Tells the refresh loop what is in use, and what was seen.
+pub fn register(
+    context: &Context,
+    key: &StackKey,
+    plan: &Plan,
+    intervals: &BTreeMap<StoreRef, Option<Duration>>,
+    results: &Results,
+) {
+    if plan.blocked.is_some() {
+        // What is in use is not known, so what was in use stays so.
+        return;
+    }
+    let readings: Vec<Reading<'_>> = results
+        .iter()
+        .flat_map(|(store, keys)| {
+            let interval = intervals.get(store).copied().flatten();
+            keys.iter().map(move |(backend_key, result)| Reading {
+                store: StoreKey::resolve(store, &key.namespace),
+                key: backend_key.clone(),
+                interval,
+                result,
+            })
+        })
+        .collect();
+    context.refresh.register(key, &readings);
+}
