@@ -24,6 +24,8 @@ pub struct Recollection {
     pub refused: Option<Instant>,
     /// By target name, where another writer undid what we wrote.
     pub fights: HashMap<Box<str>, Fight>,
+    /// By target name, until when the API server asked us to leave it alone.
+    pub waits: HashMap<Box<str>, Instant>,
 }
 
 /// Two writers at one Secret.
@@ -61,6 +63,17 @@ impl Recollection {
         let Some(rounds) = undone.checked_sub(AT_ONCE) else { return Duration::ZERO };
         let whole = (PATIENCE.0 * 2u32.saturating_pow(rounds.min(5))).min(PATIENCE.1);
         whole.saturating_sub(since)
+    }
+
+    /// How long the API server wants a target to be left alone from now on, whatever asks for it meanwhile.
+    #[must_use]
+    pub fn asked_to_wait(&self, target: &str, now: Instant) -> Option<Duration> {
+        self.waits.get(target).map(|until| until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
+    /// Takes note of how long the API server wants a target to be left alone.
+    pub fn wait(&mut self, target: &str, until: Instant) {
+        self.waits.insert(target.into(), until);
     }
 
     /// Takes note that another writer's change was undone.

@@ -136,7 +136,14 @@ async fn write_targets(
             namespace: &namespace,
             patience,
         };
-        let mut one = work.sync(target, memory.targets.get(target.name.as_str())).await;
+        let known = memory.targets.get(target.name.as_str());
+        let mut one = match memory.asked_to_wait(&target.name, Instant::now()) {
+            Some(wait) => super::target::throttled(known, wait),
+            None => work.sync(target, known).await,
+        };
+        if let Again::After(wait) = one.again {
+            memory.wait(&target.name, Instant::now() + wait);
+        }
         if one.undid {
             memory.undid(&target.name, Instant::now());
         }
@@ -153,6 +160,7 @@ async fn write_targets(
     }
     memory.targets.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
     memory.fights.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
+    memory.waits.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
     Ok(done)
 }
 

@@ -499,6 +499,16 @@ fn fought_over(known: &Remembered, patience: Duration) -> Done {
     }
 }
 
+/// A target that the API server asked us to leave alone for a while.
+pub fn throttled(known: Option<&Remembered>, wait: Duration) -> Done {
+    let message = "the API server asked for time before the Secret is written; it is tried again".to_owned();
+    Done {
+        remembered: known.cloned(),
+        again: Again::After(wait),
+        ..held(Problem { reason: Reason::Throttled, message, stalled: false }, false)
+    }
+}
+
 /// A target in a namespace whose Secrets the operator may not even get.
 pub fn ungranted(context: &Context, namespace: &str) -> Done {
     let message = context.grant_hint("get", "secrets", namespace);
