@@ -100,13 +100,12 @@ pub type Vars = BTreeMap<String, Declaration>;
 #[serde(rename_all = "camelCase")]
 pub struct StackSecrets {
     /// Declarations by NAME; their implied scope is `stack`.
-    #[schemars(extend("maxProperties" = 256), transform = super::schema::let_rules_see_null)]
+    #[schemars(extend("maxProperties" = 256))]
     #[x_kube(
         validation = super::rules::names_of_secrets(),
-        validation = super::rules::no_entry_is_null("declarations"),
         validation = Rule::new("self.all(name, self[name] == null || !has(self[name].scope) || self[name].scope != 'instance')").message("scope must be stack or global here: declarations at the stack level are shared by its components")
     )]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::entries", skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
 }
 
@@ -115,12 +114,11 @@ pub struct StackSecrets {
 #[serde(rename_all = "camelCase")]
 pub struct ComponentSecrets {
     /// Declarations by NAME; their implied scope is `instance`.
-    #[schemars(extend("maxProperties" = 256), transform = super::schema::let_rules_see_null)]
+    #[schemars(extend("maxProperties" = 256))]
     #[x_kube(
         validation = super::rules::names_of_secrets(),
-        validation = super::rules::no_entry_is_null("declarations"),
         validation = Rule::new("self.all(name, self[name] == null || !has(self[name].scope) || self[name].scope != 'stack')").message("scope must be instance or global here: declare the name at the stack level to share it")
     )]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::entries", skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
 }

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod declaration;
 pub mod duration;
 pub mod marks;
+mod null;
 pub mod reason;
 mod rules;
 mod schema;

@@ -3,7 +3,8 @@
 //! The API server adds up an estimate of what each rule may cost (10 million for a rule, 100 million for a definition)
 //! from the maxima of all strings, lists and maps around it, and refuses a definition above that; so every field has a
 //! maximum, and no rule stands inside a list. A rule is evaluated even where a pattern of the same field failed: those
-//! that convert text look at the pattern first, so that users see one message.
+//! that convert text look at the pattern first, so that users see one message. A rule of a field is not evaluated where
+//! the field is null. To the rules around it a null field is absent (`has` says so), a null entry of a map is null.
 //! Source: <https://kubernetes.io/docs/reference/using-api/cel/#resource-constraints>.
 
 use kube::core::Rule;
@@ -80,12 +81,6 @@ pub(super) fn qualified_names(what: &str) -> Rule {
         format!("keys of {what} are at most 63 letters, digits, '-', '_' or '.', after a DNS name and '/' if you like")
             .as_str(),
     )
-}
-
-/// The values of a map whose entries may be empty: `NAME:` is refused, `NAME: {}` says what is meant.
-pub(super) fn no_entry_is_null(what: &str) -> Rule {
-    Rule::new("self.all(key, self[key] != null)")
-        .message(format!("{what} without fields are written NAME: {{}}, not NAME:").as_str())
 }
 
 /// A duration within bounds; `otherwise` is a condition that admits more.

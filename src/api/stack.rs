@@ -1,10 +1,13 @@
 //! `Stack`: which secrets the components of one Atmos stack need, where they live, and which Secrets to write.
 
+// Not expected but allowed, since the compiler takes the expectation of dead code for a use of it.
+#![allow(dead_code, reason = "the generator of the schema derives from a copy of the spec, which nothing serializes")]
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::declaration::{ComponentSecrets, StackSecrets};
 use super::status::StackStatus;
@@ -22,7 +25,7 @@ use super::status::StackStatus;
     status = "StackStatus",
     derive = "PartialEq",
     doc = "A Stack declares by name the secrets of one Atmos stack and the Secrets to write them into. Names live here and in git, values never do.",
-    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead").field_path(".spec.name"),
+    validation = Rule::new("(has(self.spec) && has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec) && has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)").message("spec.name is immutable, also between absent and set: it is part of every coordinate; create another Stack instead").field_path(".spec.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "True when every target equals what the stores hold and every required secret has a value"),
     printcolumn(name = "Initialized", type_ = "string", json_path = ".status.initialized", description = "How many declared secrets have a value"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "One word that says why"),
@@ -32,7 +35,7 @@ use super::status::StackStatus;
     printcolumn(name = "Stores", type_ = "string", json_path = ".status.stores", priority = 1, description = "The stores in use"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1, description = "Why, and what to do")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct StackSpec {
     /// The Atmos stack name used in coordinates. Default: `metadata.name`. Immutable, also between absent and set.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$"))]
@@ -58,39 +61,51 @@ pub struct StackSpec {
     /// a ClusterStore is reached only through an alias.
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = super::rules::aliases_of_stores())]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: BTreeMap<String, StoreAlias>,
     /// Declarations merged in order before what stands here; later ones win.
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Import>,
     /// Declarations of the stack level, inherited by every component.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<StackSecrets>,
     /// What targets use for the fields that they leave out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
     pub target_defaults: Option<TargetDefaults>,
     /// Secrets with the stack-level declarations; the map key is the Secret's name. Default: none.
-    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
-    #[x_kube(
-        validation = super::rules::names_of_targets(),
-        validation = super::rules::no_entry_is_null("targets")
-    )]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = super::rules::names_of_targets())]
+    #[serde(default, deserialize_with = "super::null::present_entries", skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
     /// Components by type (`terraform`, `helmfile`, `packer`, `ansible` or any word) and name. A name is unique across
     /// types.
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = super::rules::types_of_components())]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::entries", skip_serializing_if = "BTreeMap::is_empty")]
     pub components: BTreeMap<String, ComponentsOfType>,
+}
+
+// What serde derives is for a spec that is there; an emptied one is null.
+impl Serialize for StackSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for StackSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        struct Written(#[serde(with = "StackSpec")] StackSpec);
+        super::null::empty(deserializer).map(|Written(spec)| spec)
+    }
 }
 
 /// The components of one type by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components(), super::rules::no_entry_is_null("components")]), transform = super::schema::let_rules_see_null)]
-pub struct ComponentsOfType(pub BTreeMap<String, Component>);
+#[schemars(extend("maxProperties" = 128, "x-kubernetes-validations" = [super::rules::names_of_components()]))]
+pub struct ComponentsOfType(#[serde(deserialize_with = "super::null::entries")] pub BTreeMap<String, Component>);
 
 /// What happens to a target that somebody edited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -138,19 +153,16 @@ pub struct Import {
 #[serde(rename_all = "camelCase")]
 pub struct Component {
     /// Inheritance, as in Atmos.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<ComponentMetadata>,
     /// Declarations of this component.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
     pub secrets: Option<ComponentSecrets>,
     /// The Secrets to write; the map key is the Secret's name. Absent: one named `<metadata.name>-<component>` with the
-    /// whole effective set. `{}`: none, the secrets are only tracked.
-    #[schemars(extend("maxProperties" = 8), transform = super::schema::let_rules_see_null)]
-    #[x_kube(
-        validation = super::rules::names_of_targets(),
-        validation = super::rules::no_entry_is_null("targets")
-    )]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// whole effective set. `{}` or null: none, the secrets are only tracked.
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = super::rules::names_of_targets())]
+    #[serde(default, deserialize_with = "super::null::present_entries", skip_serializing_if = "Option::is_none")]
     pub targets: Option<BTreeMap<String, Target>>,
 }
 
@@ -289,13 +301,13 @@ pub struct Target {
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = super::rules::own_domains("labels"),
         validation = super::rules::qualified_names("labels"))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations for the Secret, added to those of `targetDefaults`.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = super::rules::own_domains("annotations"),
         validation = super::rules::qualified_names("annotations"))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, AnnotationValue>,
     /// `Retain` (default) leaves the Secret when the Stack goes or names it no longer; `Delete` removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -335,13 +347,13 @@ pub struct TargetDefaults {
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = super::rules::own_domains("labels"),
         validation = super::rules::qualified_names("labels"))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations for every target.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = super::rules::own_domains("annotations"),
         validation = super::rules::qualified_names("annotations"))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, AnnotationValue>,
     /// `Retain` (default) leaves a Secret when the Stack goes or names it no longer; `Delete` removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

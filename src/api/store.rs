@@ -142,6 +142,7 @@ pub struct StoreSpec {
 )]
 pub struct ClusterStoreSpec {
     /// The namespaces whose Stacks may use this store. Empty admits nobody.
+    #[serde(deserialize_with = "super::null::empty")]
     pub allowed_namespaces: AllowedNamespaces,
     /// `true`: all allowed namespaces see the same values, and `prefix` needs no `{namespace}`. Default: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +164,7 @@ pub struct AllowedNamespaces {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Labels that a namespace must carry, all of them. An empty selector admits nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
 }
 
@@ -173,7 +174,7 @@ pub struct AllowedNamespaces {
 pub struct NamespaceSelector {
     /// Labels and their values; all must match.
     #[schemars(extend("maxProperties" = 32))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "super::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, super::stack::LabelValue>,
 }
 

@@ -79,6 +79,39 @@ fn the_schema_writes_no_default_but_the_unobserved_status() {
     assert_eq!(defaults, expected);
 }
 
+/// Where `{}` is refused null is too, and the other way round: an apply that empties a field makes it null.
+#[test]
+fn whatever_may_be_empty_in_a_stack_or_catalog_may_be_null() {
+    let mut wrong = Vec::new();
+    for (path, schema) in fields() {
+        let ours = ["stacks.spec", "catalogs.spec"].iter().any(|spec| path.starts_with(spec));
+        if ours {
+            let may_be_empty = schema["type"] == "object"
+                && ["required", "minProperties"].iter().all(|word| schema.get(word).is_none());
+            if may_be_empty != (schema["nullable"] == true) {
+                wrong.push(path);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Credentials or a provider that became null must never mean "whatever the surroundings offer".
+#[test]
+fn in_a_store_maps_and_who_is_admitted_may_be_null() {
+    let nullable: BTreeSet<_> = fields()
+        .into_iter()
+        .filter(|(path, schema)| path.contains("stores.spec") && schema["nullable"] == true)
+        .map(|(path, _)| path)
+        .collect();
+    let admitted =
+        ["", ".selector", ".selector.matchLabels"].map(|field| format!("clusterstores.spec.allowedNamespaces{field}"));
+    let tags = ["stores", "clusterstores"]
+        .into_iter()
+        .flat_map(|kind| ["awsSecretsManager", "awsSsm"].map(|store| format!("{kind}.spec.{store}.tags")));
+    assert_eq!(nullable, admitted.into_iter().chain(tags).collect());
+}
+
 /// A reference that could leave its namespace would lend one tenant the rights of another.
 #[test]
 fn no_reference_has_a_namespace() {

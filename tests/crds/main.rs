@@ -8,6 +8,7 @@ mod decoding;
 mod examples;
 mod kubectl;
 mod maxima;
+mod null;
 mod rules;
 mod size;
 mod stack;

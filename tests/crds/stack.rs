@@ -20,6 +20,12 @@ const RENAMES: &[(&str, &str, bool)] = &[
     ("{name: other}", "{}", false),
     ("{name: other}", "{name: plat}", false),
     ("{name: other}", "{name: third}", false),
+    // What an emptied spec becomes.
+    ("{suspend: true}", "null", true),
+    ("{name: plat}", "null", true),
+    ("null", "{name: plat}", true),
+    ("null", "{name: other}", false),
+    ("{name: other}", "null", false),
 ];
 
 pub const IMMUTABLE: &str =
@@ -176,26 +182,6 @@ pub const RULES: &[Rule] = &[
             ("{components: {terraform: {a//b: {}}}}", "spec.components[terraform]", COMPONENTS),
             ("{components: {terraform: {'a b': {}}}}", "spec.components[terraform]", COMPONENTS),
         ],
-    },
-    Rule {
-        says: "a component or base without fields is still a map",
-        kind: Stack,
-        accepts: &["{components: {terraform: {db: {}}}}"],
-        refuses: &[(
-            "{components: {terraform: {db: }}}",
-            "spec.components[terraform]",
-            "components without fields are written NAME: {}, not NAME:",
-        )],
-    },
-    Rule {
-        says: "a base of a Catalog without fields is still a map",
-        kind: Catalog,
-        accepts: &["{components: {terraform: {db: {}}}}"],
-        refuses: &[(
-            "{components: {terraform: {db: }}}",
-            "spec.components[terraform]",
-            "bases without fields are written NAME: {}, not NAME:",
-        )],
     },
     Rule {
         says: "a component inherits as in Atmos",

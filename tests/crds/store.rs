@@ -50,14 +50,9 @@ pub const RULES: &[Rule] = &[
     Rule {
         says: "a ClusterStore says who may use it",
         kind: ClusterStore,
-        accepts: &[],
+        accepts: &["{allowedNamespaces: , shared: true, awsSsm: {region: us-east-1}}"],
         refuses: &[
             ("{shared: true, awsSsm: {region: us-east-1}}", "spec.allowedNamespaces", "Required value"),
-            (
-                "{allowedNamespaces: , shared: true, awsSsm: {region: us-east-1}}",
-                "spec.allowedNamespaces",
-                "Required value",
-            ),
             (
                 "{allowedNamespaces: {names: ['*']}, shared: true, awsSsm: {region: us-east-1}}",
                 "spec.allowedNamespaces.names[0]",

@@ -22,19 +22,6 @@ pub const RULES: &[Rule] = &[
         refuses: &[],
     },
     Rule {
-        says: "a target without fields is still a map",
-        kind: Stack,
-        accepts: &["{targets: {app: {}}}"],
-        refuses: &[
-            ("{targets: {app: }}", "spec.targets", "targets without fields are written NAME: {}, not NAME:"),
-            (
-                "{components: {terraform: {db: {targets: {app: }}}}}",
-                "spec.components[terraform][db].targets",
-                "targets without fields are written NAME: {}, not NAME:",
-            ),
-        ],
-    },
-    Rule {
         says: "inherit and keys exclude each other",
         kind: Stack,
         accepts: &["{targets: {app: {inherit: All}}}", "{targets: {app: {keys: {a: A}}}}"],

@@ -23,8 +23,8 @@ Everything in the group `secrets.atmos.tools`, version `v1alpha1`. `kubectl expl
 `kubectl explain stacks.spec.components`.
 
 How to read the tables: `map[NAME]` is a map whose keys you choose, `[]` a list. Limits stand beside the type. A field is
-optional unless it says *required*; the schema writes no default into a spec, what is absent stays absent. The API server
-drops fields that it does not know, unless the client asks for strict validation, as `kubectl apply` does.
+optional unless it says *required*; the schema writes no default into a spec, what is absent stays absent. Where an object
+or a map may be empty, null means the same as `{}`. The API server drops fields that it does not know, unless the client asks for strict validation, as `kubectl apply` does.
 ";
 
 fn render() -> String {

@@ -25,7 +25,7 @@ pub struct AwsSecretsManager {
     pub kms_key_id: Option<String>,
     /// Tags for secrets that are created.
     #[schemars(extend("maxProperties" = 50))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "crate::api::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, TagValue>,
     /// Regions to read from while the first does not answer, in order.
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
@@ -58,7 +58,7 @@ pub struct AwsSsm {
     pub tier: Option<SsmTier>,
     /// Tags for parameters that are created.
     #[schemars(extend("maxProperties" = 50))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "crate::api::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, TagValue>,
     /// `true` also reads parameters of type String. Default: `false`, only SecureString.
     #[serde(default, skip_serializing_if = "Option::is_none")]
