@@ -284,7 +284,13 @@ impl Stores {
             patch_status(context, key, definition.uid(), &patch).await?;
             // The watch will say the same; until then this is what is stored.
             context.definitions.reported(key, definition.uid(), wanted);
-            tracing::info!(store = %key, ready = status, reason = reason.as_str(), "store status changed");
+            let told = before.conditions.iter().any(|condition| {
+                condition.type_ == READY && condition.status == status && condition.reason == reason.as_str()
+            });
+            // The number of users comes and goes with Stacks, which have lines of their own.
+            if !told {
+                tracing::info!(store = %key, ready = status, reason = reason.as_str(), "store status changed");
+            }
         }
         Ok(())
     }

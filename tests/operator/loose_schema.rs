@@ -2,7 +2,7 @@
 
 use atmos_secrets::api::status::READY;
 use atmos_secrets::api::{self, Reason};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Cluster, Grant, Neighbour, Operator, Options, Tenant, condition, secret};
 
@@ -90,8 +90,8 @@ async fn unreadable_stack(tenant: &Tenant) -> anyhow::Result<()> {
     for (name, spec) in [
         ("broken-type", json!({"components": ["not", "a", "map"]})),
         ("broken-word", json!({"drift": "Sometimes"})),
-        ("broken-null", json!({"components": {"terraform": {"db": null}}})),
-        ("no-spec", Value::Null),
+        ("broken-number", json!({"refreshInterval": 5})),
+        ("broken-list", json!({"secrets": {"vars": ["TOKEN"]}})),
     ] {
         tenant.write("Stack", name, spec).await?;
         // These objects cannot be read as Stacks here either, so only their status is.
