@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Context;
+use super::queue::Lane;
 use super::refresh::Reading;
 use super::relations::{StackKey, StoreKey};
 use crate::api::Reason;
@@ -80,6 +81,7 @@ pub fn register(
     plan: &Plan,
     intervals: &BTreeMap<StoreRef, Option<Duration>>,
     results: &Results,
+    since: u64,
 ) {
     if plan.blocked.is_some() {
         // What is in use is not known, so what was in use stays so.
@@ -97,5 +99,7 @@ pub fn register(
             })
         })
         .collect();
-    context.refresh.register(key, &readings);
+    for user in context.refresh.register(key, &readings, since) {
+        context.queue.add(user, Lane::Background);
+    }
 }

@@ -51,10 +51,11 @@ async fn sync(
     let plan = claims::apply(context, key, read, compiled.plan).await;
     context.relate(key, &plan);
 
+    let since = context.refresh.mark();
     let results = read_keys(context, key, &plan).await;
     let findings = find(context, key, &plan, &results);
     let covered = covered(context, key, &plan);
-    register(context, key, &plan, &compiled.intervals, &results);
+    register(context, key, &plan, &compiled.intervals, &results, since);
 
     let targets = write_targets(context, key, read, &plan, &findings, &covered, memory).await?;
     let leftover = super::leftover::handle(context, key, read, &plan, &targets).await;

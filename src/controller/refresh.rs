@@ -12,7 +12,7 @@
 //!
 //! Values are digested under a key that lives as long as the process, and dropped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -59,7 +59,23 @@ struct State {
     of_stack: HashMap<StackKey, Box<[Used]>>,
     timers: BTreeMap<(Instant, u64), Timer>,
     next_number: u64,
+    /// Changes of sources so far.
+    changes: u64,
+    /// The last changes of each store's source.
+    recent: HashMap<StoreKey, Recent>,
 }
+
+/// The last changes of one store's source, so that a read that was under way meanwhile can be told to be too early.
+#[derive(Default)]
+struct Recent {
+    /// The number of the change, and the object; `None` is all of it.
+    changes: VecDeque<(u64, Option<Box<str>>)>,
+    /// The number of the last change that is no longer listed.
+    forgotten: u64,
+}
+
+/// More changes of one store than this during one read count as a change of everything.
+const RECENT: usize = 256;
 
 #[derive(Default)]
 struct Index {
@@ -144,11 +160,17 @@ impl Refresh {
     }
 
     /// Takes over what a reconcile of `stack` read: these keys, and no others, are in use by it from now on.
-    pub fn register(&self, stack: &StackKey, readings: &[Reading<'_>]) {
+    ///
+    /// `since` is the [`mark`](Self::mark) taken before the read. A source that changed after it is read again, since the
+    /// read may have been too early. Returns the other Stacks whose keys this read found changed: the loop will see what is
+    /// registered here as known, so they must be told now.
+    pub fn register(&self, stack: &StackKey, readings: &[Reading<'_>], since: u64) -> HashSet<StackKey> {
         let now = Instant::now();
+        let mut affected = HashSet::new();
         let mut state = self.lock();
         let mut used: Vec<Used> = Vec::with_capacity(readings.len());
         for reading in readings {
+            let too_early = state.changed_since(&reading.store, &reading.key, since);
             let index = state.stores.entry(reading.store.clone()).or_default();
             let key = match index.keys.get_key_value(&reading.key) {
                 Some((known, _)) => Arc::clone(known),
@@ -168,7 +190,16 @@ impl Refresh {
             let covered = now.duration_since(entry.last_good) < schedule::stale_after(entry.interval_or_default());
             match reading.result {
                 Err(error) if error.kind.is_transient() && covered && matches!(entry.seen, Seen::Value(_)) => {}
-                result => entry.seen = self.see(&reading.key, result),
+                result => {
+                    let seen = self.see(&reading.key, result);
+                    if entry.seen != Seen::Nothing && entry.seen != seen {
+                        affected.extend(entry.users.iter().map(|(user, _)| user.clone()).filter(|user| user != stack));
+                    }
+                    entry.seen = seen;
+                }
+            }
+            if too_early {
+                index.dirty.insert(Arc::clone(&key));
             }
             if reading.result.is_ok() {
                 entry.last_good = now;
@@ -195,6 +226,13 @@ impl Refresh {
         }
         drop(state);
         self.wake.notify_one();
+        affected
+    }
+
+    /// A point in time for [`register`](Self::register).
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.lock().changes
     }
 
     /// Forgets a Stack.
@@ -208,6 +246,7 @@ impl Refresh {
     /// Says that the source of a store changed: one of its objects, or all of it.
     pub fn source_changed(&self, store: &StoreKey, object: Option<&str>) {
         let mut state = self.lock();
+        state.note_change(store, object);
         let Some(index) = state.stores.get_mut(store) else { return };
         let Index { keys, dirty, .. } = index;
         let inside = |key: &Key| object.is_none_or(|object| key.name.split_once('#').is_some_and(|(o, _)| o == object));
@@ -463,6 +502,30 @@ fn wants_retry(kind: ErrorKind) -> bool {
 }
 
 impl State {
+    fn note_change(&mut self, store: &StoreKey, object: Option<&str>) {
+        self.changes += 1;
+        let recent = self.recent.entry(store.clone()).or_default();
+        recent.changes.push_back((self.changes, object.map(Box::from)));
+        while recent.changes.len() > RECENT {
+            if let Some((number, _)) = recent.changes.pop_front() {
+                recent.forgotten = number;
+            }
+        }
+    }
+
+    /// Whether the object of a key changed after the mark.
+    fn changed_since(&self, store: &StoreKey, key: &Key, since: u64) -> bool {
+        let Some(recent) = self.recent.get(store) else { return false };
+        let object = key.name.split_once('#').map(|(object, _)| object);
+        recent.forgotten > since
+            || recent
+                .changes
+                .iter()
+                .rev()
+                .take_while(|(number, _)| *number > since)
+                .any(|(_, changed)| changed.is_none() || changed.as_deref() == object)
+    }
+
     fn arm(&mut self, due: Instant, timer: Timer) {
         let number = self.next_number;
         self.next_number += 1;

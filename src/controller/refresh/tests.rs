@@ -27,11 +27,25 @@ fn error(kind: ErrorKind) -> Result<Versioned, Error> {
 }
 
 fn register(refresh: &Refresh, who: &str, keys: &[(&str, Result<Versioned, Error>)], interval: Option<Duration>) {
+    register_since(refresh, who, keys, interval, refresh.mark());
+}
+
+/// The other Stacks that a sync's own read concerns.
+fn register_since(
+    refresh: &Refresh,
+    who: &str,
+    keys: &[(&str, Result<Versioned, Error>)],
+    interval: Option<Duration>,
+    since: u64,
+) -> Vec<String> {
     let readings: Vec<Reading<'_>> = keys
         .iter()
         .map(|(key, result)| Reading { store: store(), key: Key::current(*key), interval, result })
         .collect();
-    refresh.register(&stack(who), &readings);
+    let affected = refresh.register(&stack(who), &readings, since);
+    let mut names: Vec<String> = affected.iter().map(|stack| stack.name.to_string()).collect();
+    names.sort();
+    names
 }
 
 /// What a read of one key that the loop made does to its users.
@@ -170,4 +184,44 @@ async fn keys_without_users_are_forgotten() {
     refresh.forget(&stack("two"));
     assert_eq!(refresh.key_count(), 0);
     assert!(refresh.lock().stores.is_empty() && refresh.lock().of_stack.is_empty(), "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_sync_finds_first_is_told_to_the_other_users() {
+    let refresh = refresh();
+    for who in ["one", "two", "three"] {
+        register(&refresh, who, &[("object#SHARED", value("old"))], Some(HOUR));
+    }
+    let since = refresh.mark();
+    let told = register_since(&refresh, "two", &[("object#SHARED", value("new"))], Some(HOUR), since);
+    assert_eq!(told, ["one", "three"], "the loop will find nothing changed any more");
+    assert!(take(&refresh, "object#SHARED", &value("new"), true).is_empty());
+    let told = register_since(&refresh, "one", &[("object#SHARED", value("new"))], Some(HOUR), since);
+    assert!(told.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_was_too_early_is_done_again() {
+    let refresh = refresh();
+    let since = refresh.mark();
+    // The source changes while the first sync of a Stack reads it, and nobody uses its keys yet.
+    refresh.source_changed(&store(), Some("object"));
+    let keys = [("object#A", value("old")), ("other#B", value("b"))];
+    register_since(&refresh, "one", &keys, Some(HOUR), since);
+    let (jobs, _) = refresh.collect(Instant::now());
+    let names: Vec<&str> = jobs.first().unwrap().keys.iter().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["object#A"]);
+    assert_eq!(take(&refresh, "object#A", &value("new"), true), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_changes_than_are_listed_count_as_a_change_of_everything() {
+    let refresh = refresh();
+    let since = refresh.mark();
+    for number in 0..=RECENT {
+        refresh.source_changed(&store(), Some(&format!("object-{number}")));
+    }
+    register_since(&refresh, "one", &[("elsewhere#A", value("a"))], Some(HOUR), since);
+    let (jobs, _) = refresh.collect(Instant::now());
+    assert_eq!(jobs.first().unwrap().keys.len(), 1);
 }
