@@ -255,6 +255,11 @@ impl Refresh {
         self.wake.notify_one();
     }
 
+    /// Forgets the changes of a store that is gone.
+    pub fn forget_store(&self, store: &StoreKey) {
+        self.lock().recent.remove(store);
+    }
+
     /// Whether the last good read of a key is young enough for its Stacks to stay ready through a passing error.
     #[must_use]
     pub fn is_covered(&self, store: &StoreKey, key: &Key) -> bool {

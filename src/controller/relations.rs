@@ -151,12 +151,6 @@ impl Relations {
     pub fn count(&self, dependency: &Dependency) -> usize {
         self.lock().users.get(dependency).map_or(0, HashSet::len)
     }
-
-    /// What a Stack depends on.
-    #[must_use]
-    pub fn of(&self, stack: &StackKey) -> Vec<Dependency> {
-        self.lock().of_stack.get(stack).map(|all| all.to_vec()).unwrap_or_default()
-    }
 }
 
 fn store_of(dependency: &Dependency) -> Option<StoreKey> {

@@ -89,6 +89,7 @@ impl Stores {
                 self.pool.remove(&old.uid);
             }
             self.queue.remove(key);
+            context.refresh.forget_store(key);
             return;
         };
         let namespace = context.namespace_of(key);

@@ -234,7 +234,7 @@ impl Work<'_> {
         let desired = self.desired(target, &data);
         let same_data = current.data.len() == data.len()
             && data.iter().all(|(key, value)| current.data.get(key).is_some_and(|now| value.equals(now.expose())));
-        if same_data && !adopting && stamp != Stamp::Broken && self.is_dressed(&secret.metadata, target, &desired) {
+        if same_data && !adopting && stamp != Stamp::Broken && Self::is_dressed(&secret.metadata, &desired) {
             let known = self.remember(target, &desired, &secret.metadata.resource_version);
             return Ok(match incomplete {
                 None => unchanged(known),
@@ -346,9 +346,8 @@ impl Work<'_> {
     }
 
     /// Whether [`dress`](Self::dress) would change nothing but the stamp.
-    fn is_dressed(&self, metadata: &cluster::Metadata, target: &PlannedTarget, desired: &Desired<'_>) -> bool {
+    fn is_dressed(metadata: &cluster::Metadata, desired: &Desired<'_>) -> bool {
         let Desired { data: _, labels, annotations, owner } = desired;
-        let _ = target;
         labels.iter().all(|(key, value)| metadata.labels.get(key) == Some(value))
             && annotations.iter().all(|(key, value)| metadata.annotations.get(key) == Some(value.as_str()))
             && metadata.owner_references.iter().filter(|owner| is_stack(owner)).eq(owner.iter())
