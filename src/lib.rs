@@ -19,7 +19,7 @@
 //! | [`api`] | the kinds of `secrets.atmos.tools`, their schema, status and reasons | nothing of ours |
 //! | [`sops`] | the SOPS file format, a library of its own | value |
 //! | [`cluster`] | Secrets and ConfigMaps, read and written without a value leaving [`value`] | api, value |
-//! | [`backend`] | stores: the trait, its drivers, the guard around them, shared reads, connections | api, value; drivers: cluster, sops |
+//! | [`backend`] | stores: the trait, its drivers, the guard around them, shared reads, connections, credentials, the network | api, value; drivers: cluster, sops |
 //! | [`model`] | what a Stack means: merge, keys, plan, render, outcome; pure | api, value, the contract of backend |
 //! | [`controller`] | watches, queue, reconcile, refresh, targets | model, api, value, metrics, cluster, backend but no driver |
 //! | [`cli`] | `kubectl atmos-secret`, one file for each verb | model, api, value, cluster, backend but no driver |

@@ -105,6 +105,8 @@ reasons! {
     Drifted,
     /// The ClusterStore does not admit this namespace.
     NamespaceNotAllowed,
+    /// The store's address is not on the operator's allow-list, or leads where no store may be.
+    EndpointNotAllowed,
     /// The operator has no rights on Secrets or ConfigMaps of this namespace.
     GrantMissing,
     /// An admission policy or webhook of the cluster refused the write.

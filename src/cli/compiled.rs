@@ -9,13 +9,14 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::context::{Cluster, is_forbidden, request_failed};
+use super::context::{Cluster, StoreArgs, is_forbidden, request_failed};
 use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
 use super::rows;
 use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
-use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, connect};
+use crate::backend::connect::{ConnectRequest, Connected, connect};
+use crate::backend::credentials::Credentials;
 use crate::backend::{self, ErrorKind};
 use crate::cluster::{Objects, is_object_name};
 use crate::model::plan::{missing_inputs, plan};
@@ -235,8 +236,8 @@ impl Compiled<'_> {
     pub async fn connect(
         &self,
         reference: &StoreRef,
-        identities: AgeIdentities,
-        operator_namespace: &str,
+        credentials: Credentials,
+        stores: &StoreArgs,
     ) -> Result<Connected, backend::Error> {
         let namespace = self.stack.namespace().unwrap_or_default();
         let objects = Objects::new(self.cluster.client.clone());
@@ -244,7 +245,7 @@ impl Compiled<'_> {
             Some(StoreObject::Store(store)) => {
                 (namespace.as_str(), &store.spec.common, store.spec.kubernetes.is_some())
             }
-            Some(StoreObject::ClusterStore(store)) => (operator_namespace, &store.spec.common, false),
+            Some(StoreObject::ClusterStore(store)) => (stores.operator_namespace.as_str(), &store.spec.common, false),
             None => {
                 let message = format!("{reference} does not exist");
                 return Err(backend::Error::new(ErrorKind::InvalidConfig, message));
@@ -256,7 +257,8 @@ impl Compiled<'_> {
             connection,
             kubernetes,
             objects: &objects,
-            identities,
+            network: &stores.network()?,
+            credentials,
             observer: Arc::new(|_, _: &'static str, _: Duration| {}),
         })
         .await

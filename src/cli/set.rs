@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::compiled::{Compiled, compile};
-use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, full_name};
+use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name};
 use super::exit::{Exit, Failure};
 use super::printer::Printer;
 use super::prompt;
 use crate::api::{Reason, Scope};
-use crate::backend::connect::{AgeIdentities, Connected};
+use crate::backend::connect::Connected;
+use crate::backend::credentials::{Credentials, UserCredentials};
 use crate::backend::{self, ErrorKind, Precondition};
 use crate::model::{PlannedRead, PlannedSecret};
 use crate::value::SecretValue;
@@ -46,7 +47,7 @@ pub struct SetArgs {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    operator: OperatorArgs,
+    stores: StoreArgs,
 }
 
 /// Runs the verb.
@@ -66,7 +67,7 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
     // No key opens anything here: stores that need one to write are not supported yet.
     let connected = compiled
-        .connect(&read.store, AgeIdentities::Given(Vec::new()), &args.operator.operator_namespace)
+        .connect(&read.store, Credentials::OfUser(UserCredentials::default()), &args.stores)
         .await
         .map_err(|error| store_failed(&error))?;
     refuse_read_only(&connected, read)?;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 
 use super::compiled::Compiled;
+use super::context::StoreArgs;
 use super::rows::{self, Row};
 use crate::api::Reason;
 use crate::api::status::SecretState;
-use crate::backend::connect::AgeIdentities;
+use crate::backend::credentials::{Credentials, UserCredentials};
 use crate::backend::{Error, Key, Presence};
 use crate::model::{PlannedSecret, StoreRef};
 
@@ -19,7 +20,7 @@ const STORES: usize = 8;
 type Answer = Result<Presence, Error>;
 
 /// The rows of a compiled Stack. An error of one store is an error of its rows.
-pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> {
+pub async fn ask(compiled: &Compiled<'_>, stores: &StoreArgs) -> Vec<Row> {
     let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
     for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
         let keys = keys.entry(read.store.clone()).or_default();
@@ -29,7 +30,7 @@ pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> 
     }
     let answers: BTreeMap<StoreRef, BTreeMap<Key, Answer>> = stream::iter(keys)
         .map(|(store, keys)| async move {
-            let answers = probe(compiled, &store, &keys, operator_namespace).await;
+            let answers = probe(compiled, &store, &keys, stores).await;
             (store, keys.into_iter().zip(answers).collect())
         })
         .buffer_unordered(STORES)
@@ -50,9 +51,9 @@ pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> 
         .collect()
 }
 
-async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], operator_namespace: &str) -> Vec<Answer> {
+async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], stores: &StoreArgs) -> Vec<Answer> {
     // Metadata are in the clear: no identity is needed.
-    match compiled.connect(store, AgeIdentities::Given(Vec::new()), operator_namespace).await {
+    match compiled.connect(store, Credentials::OfUser(UserCredentials::default()), stores).await {
         Ok(connected) => connected.backend.probe(keys).await,
         Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }

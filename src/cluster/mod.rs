@@ -28,7 +28,7 @@ use kube::core::Request;
 
 use self::buffer::ZeroingBuffer;
 pub use self::error::{Cause, Error, Refusal, StatusReason};
-pub use self::object::{Annotations, ConfigMap, Metadata, OPAQUE, Secret, SecretDraft, Written};
+pub use self::object::{Annotations, ConfigMap, IssuedToken, Metadata, OPAQUE, Secret, SecretDraft, Written};
 
 /// How long one call may take if nobody says otherwise: far above what a healthy API server needs, and short enough for
 /// a reconcile to try again within its own deadline.
@@ -42,6 +42,8 @@ const MAX_PAGE: usize = 32 << 20;
 const PAGE: u32 = 16;
 /// The most bytes of an error's body that are read to find out why.
 const MAX_STATUS: usize = 64 << 10;
+/// How long a requested token lives: the least that the API server takes (`spec.expirationSeconds` of TokenRequest).
+const TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// How long to wait for a connection before the server counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that is waited on and says nothing for so long is dead: the API server sends each idle watch a bookmark
@@ -106,9 +108,17 @@ impl Objects {
     /// # Errors
     /// As [`Self::get_secret`].
     pub async fn get_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>, Error> {
-        let request = Request::new(<core::ConfigMap as kube::Resource>::url_path(&(), Some(checked(namespace)?)))
-            .get(checked(name)?, &GetParams::default());
+        let request = config_maps(namespace)?.get(checked(name)?, &GetParams::default());
         absent_as_none(self.call("ConfigMap", request, None, MAX_OBJECT, object::decode_config_map).await)
+    }
+
+    /// Reads a ConfigMap's metadata and none of its data; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::get_secret`].
+    pub async fn get_config_map_metadata(&self, namespace: &str, name: &str) -> Result<Option<Metadata>, Error> {
+        let request = config_maps(namespace)?.get_metadata(checked(name)?, &GetParams::default());
+        absent_as_none(self.call("ConfigMap", request, None, MAX_OBJECT, object::decode_metadata).await)
     }
 
     /// Reads every Secret of a namespace that carries a label, page by page.
@@ -179,6 +189,18 @@ impl Objects {
         self.call("Status", request, None, MAX_OBJECT, |_| Some(())).await
     }
 
+    /// Asks for a token of a ServiceAccount that is good for one audience and as short a time as the API server allows.
+    ///
+    /// # Errors
+    /// [`StatusReason::NotFound`] if there is no such account, 403 without the right to create its `token` subresource.
+    pub async fn request_token(&self, namespace: &str, account: &str, audience: &str) -> Result<IssuedToken, Error> {
+        let accounts = <core::ServiceAccount as kube::Resource>::url_path(&(), Some(checked(namespace)?));
+        let body = object::encode_token_request(audience, TOKEN_LIFE)?;
+        let request =
+            Request::new(accounts).create_subresource("token", checked(account)?, &PostParams::default(), Vec::new());
+        self.call("TokenRequest", request, Some(body), MAX_STATUS, object::decode_token).await
+    }
+
     async fn call<T>(
         &self,
         what: &'static str,
@@ -228,6 +250,10 @@ async fn collect(body: Body, limit: usize) -> Result<ZeroingBuffer, Error> {
 
 fn secrets(namespace: &str) -> Result<Request, Error> {
     Ok(Request::new(<core::Secret as kube::Resource>::url_path(&(), Some(checked(namespace)?))))
+}
+
+fn config_maps(namespace: &str) -> Result<Request, Error> {
+    Ok(Request::new(<core::ConfigMap as kube::Resource>::url_path(&(), Some(checked(namespace)?))))
 }
 
 /// Whether `text` can be the name of an object: a DNS subdomain of RFC 1123, as the API server wants it.

@@ -489,6 +489,7 @@ fn wants_retry(kind: ErrorKind) -> bool {
         | ErrorKind::Unauthenticated
         | ErrorKind::PermissionDenied
         | ErrorKind::GrantMissing
+        | ErrorKind::EndpointNotAllowed
         | ErrorKind::Conflict
         | ErrorKind::RateLimited
         | ErrorKind::Unavailable

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod args;
+mod outside;
 mod telemetry;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = Config::infer().await.context(
         "cannot find a cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a Pod's service account is there",
     )?;
+    let api_server = config.cluster_url.host().map(str::to_owned);
     let client = cluster::client(config).context("cannot make a client from the cluster configuration")?;
     let stop = CancellationToken::new();
     let listener = admin::bind(args.listen).await?;
@@ -48,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&context), stop.clone()));
 
     let started = tokio::select! {
-        controller = start(&args, client, stop.clone()) => Some(controller?),
+        controller = start(&args, client, api_server.as_deref(), stop.clone()) => Some(controller?),
         () = signals.received() => None,
     };
     if let Some(controller) = started {
@@ -69,7 +71,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Puts the controller together, as soon as the API server says who this process is and lets it have the digest key.
-async fn start(args: &Args, client: Client, stop: CancellationToken) -> anyhow::Result<Controller> {
+async fn start(
+    args: &Args,
+    client: Client,
+    api_server: Option<&str>,
+    stop: CancellationToken,
+) -> anyhow::Result<Controller> {
     let mut tries = 0;
     let (user, digest_key) = loop {
         tries += 1;
@@ -88,6 +95,7 @@ async fn start(args: &Args, client: Client, stop: CancellationToken) -> anyhow::
     let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
     let parts = Parts {
         client,
+        outside: outside::outside(&args.outside, api_server, &user).await?,
         identity: Identity { namespace: args.namespace.clone(), user, instance: args.pod_name.clone() },
         settings: Settings { concurrency: usize::from(args.concurrency), panic_on: args.panic_on() },
         digest_key,
