@@ -187,7 +187,13 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         }
     };
     let Dependencies { sources, credentials } = dependencies(connection, kubernetes, namespace);
-    let backend: Arc<dyn Backend> = Arc::new(Guarded::new(driver, store, timeout, observer));
+    let guarded = Guarded::new(driver, store, timeout, observer);
+    let asked = connection.rate_limit.as_ref().map(|limit| limit.per_second);
+    let backend: Arc<dyn Backend> = Arc::new(match provider.default_rate() {
+        // In the cluster: the API server paces itself.
+        None => guarded,
+        Some(default) => guarded.outside(asked.unwrap_or(default)),
+    });
     let reads = Batch::new(Arc::clone(&backend));
     Ok(Connected { backend, reads, kind, sources, credentials, recipients })
 }
@@ -213,6 +219,24 @@ impl Provider<'_> {
             Self::Vault(_) => "vault",
             Self::AzureKeyVault(_) => "azureKeyVault",
             Self::GcpSecretManager(_) => "gcpSecretManager",
+        }
+    }
+}
+
+impl Provider<'_> {
+    /// Calls a second, well below the quota that the vendor gives a whole account or vault by default; `None` in the
+    /// cluster.
+    ///
+    /// Sources: AWS Secrets Manager quotas (`BatchGetSecretValue` 100/s), AWS Systems Manager quotas (`GetParameters`
+    /// 40/s), Key Vault service limits (4,000 requests in 10 s for each vault), Secret Manager quotas (90,000 access
+    /// requests a minute for each project). Vault has none by default.
+    fn default_rate(self) -> Option<u32> {
+        match self {
+            Self::Kubernetes | Self::Sops(_) => None,
+            Self::AwsSecretsManager(_) => Some(50),
+            Self::AwsSsm(_) => Some(20),
+            Self::Vault(_) | Self::AzureKeyVault(_) => Some(100),
+            Self::GcpSecretManager(_) => Some(200),
         }
     }
 }
