@@ -89,6 +89,50 @@ fn the_folder_does_not_matter() {
     assert!(contains(&programs[0], folder.path()) && programs[0] != programs[1], "nothing is shown by this package");
 }
 
+/// Runs `.ci/reproducible` with a cargo that writes what this script prints, and says how it ended.
+fn reproducible(prints: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, tools, temporary) =
+        (folder.path().join("repository"), folder.path().join("tools"), folder.path().join("temporary"));
+    for folder in [&repository.join(".ci"), &tools, &temporary] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    for script in [".ci/build-release", ".ci/reproducible"] {
+        std::fs::copy(root().join(script), repository.join(script)).unwrap();
+    }
+    let fake = format!(
+        "#!/bin/sh\nmkdir -p \"$CARGO_TARGET_DIR/release\"\n\
+         for program in atmos-secrets-operator kubectl-atmos_secret; do\n{prints} > \"$CARGO_TARGET_DIR/release/$program\"\ndone\n"
+    );
+    let script = tools.join("cargo");
+    std::fs::write(&script, fake).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for arguments in [&["init", "--quiet"][..], &["add", "."]] {
+        assert!(Command::new("git").args(arguments).current_dir(&repository).status().unwrap().success());
+    }
+    let mut path = tools.into_os_string();
+    path.push(":");
+    #[expect(clippy::disallowed_methods, reason = "the fake goes before the real one")]
+    path.push(std::env::var_os("PATH").unwrap());
+    let output =
+        Command::new(repository.join(".ci/reproducible")).env("PATH", path).env("TMPDIR", &temporary).output().unwrap();
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "it leaves something behind");
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn the_comparison_finds_what_differs_and_what_tells_its_place() {
+    let (good, words) = reproducible("echo same");
+    assert!(good && words.contains("  first/atmos-secrets-operator"), "{words}");
+    let (good, words) = reproducible("pwd");
+    assert!(!good && words.contains("kubectl-atmos_secret differs from build to build"), "{words}");
+    assert!(words.contains("kubectl-atmos_secret tells where it was built"), "{words}");
+    let (good, words) = reproducible("date +%N");
+    assert!(!good && words.contains("differs from build to build") && !words.contains("tells where"), "{words}");
+    let (good, _) = reproducible("exit 1; echo same");
+    assert!(!good, "a build that fails is no success");
+}
+
 /// There is one recipe, so that what a release hands out is what `make reproducible` compared.
 #[test]
 fn whoever_builds_a_release_uses_it() {
