@@ -225,7 +225,8 @@ fn a_suspended_stack_is_suspended_whatever_it_was() {
 #[test]
 fn the_script_keeps_to_lua_5_1() {
     for line in judge::SCRIPT.lines().map(|line| line.split("--").next().unwrap()) {
-        for newer in ["//", "&", "|", ">>", "<<", "goto", "::", "<const>", "<close>", "utf8", "math.", "string.", "os."] {
+        for newer in ["//", "&", "|", ">>", "<<", "goto", "::", "<const>", "<close>", "utf8", "math.", "string.", "os."]
+        {
             assert!(!line.contains(newer), "`{newer}` in: {line}");
         }
         assert!(!line.replace("~=", "").contains('~'), "{line}");

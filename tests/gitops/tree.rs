@@ -58,7 +58,8 @@ async fn names_and_namespaces_are_as_the_operator_reads_them() -> anyhow::Result
     let stack = find(&objects, "Stack", "plat-ue1-prod");
     find(&objects, "Stack", stack["spec"]["imports"][1]["stack"].as_str().unwrap());
     let pod = &find(&objects, "Deployment", "orders-api")["spec"]["template"]["spec"];
-    let mounted = [&pod["containers"][0]["envFrom"][0]["secretRef"]["name"], &pod["volumes"][0]["secret"]["secretName"]];
+    let mounted =
+        [&pod["containers"][0]["envFrom"][0]["secretRef"]["name"], &pod["volumes"][0]["secret"]["secretName"]];
     let components = stack["spec"]["components"]["terraform"].as_object().unwrap();
     let targets: Vec<&String> =
         components.values().flat_map(|component| component["targets"].as_object().unwrap().keys()).collect();
@@ -71,9 +72,8 @@ fn the_config_map_of_argo_cd_holds_the_script() {
     let config_map = &documents(&read("argocd/argocd-cm.yaml")).unwrap()[0];
     let data: BTreeMap<String, String> = serde_json::from_value(config_map["data"].clone()).unwrap();
     let kinds = ["ClusterStore", "Stack", "Store"];
-    let expected = kinds.map(|kind| {
-        (format!("resource.customizations.health.secrets.atmos.tools_{kind}"), judge::SCRIPT.to_owned())
-    });
+    let expected = kinds
+        .map(|kind| (format!("resource.customizations.health.secrets.atmos.tools_{kind}"), judge::SCRIPT.to_owned()));
     assert_eq!(data, BTreeMap::from(expected));
     // Argo CD does not see a ConfigMap without this label.
     assert_eq!(config_map["metadata"]["labels"]["app.kubernetes.io/part-of"], "argocd");

@@ -6,6 +6,7 @@ mod harness;
 mod api_server;
 mod collisions;
 mod deletion;
+mod gitops;
 mod gone_values;
 mod inheritance;
 mod layers;
