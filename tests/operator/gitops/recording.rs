@@ -9,8 +9,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
-use super::LIMIT;
 use super::judge::{Flux, argocd, flux};
+use super::site::LIMIT;
 
 /// A place in the history of our kinds.
 pub struct Recording {
