@@ -7,6 +7,7 @@ mod api_server;
 mod apps;
 mod collisions;
 mod deletion;
+mod gitops;
 mod gone_values;
 mod inheritance;
 mod layers;
