@@ -95,10 +95,12 @@ reasons! {
     MacMismatch,
     /// None of the keys held opens the SOPS file.
     NoMatchingKey,
-    /// `path` is set, but the value is neither JSON nor YAML with structure.
+    /// `path`, `extract` or a step of `transforms` asks for a document with structure, and the value is none.
     NotStructured,
-    /// The value has structure, but nothing at `path`.
+    /// The value has structure, but nothing at the path or under the name that is asked for.
     PathNotFound,
+    /// A step of `transforms` cannot be done with this value.
+    TransformFailed,
     /// A value, or a Secret as a whole, is larger than allowed.
     ValueTooLarge,
     /// Somebody edited a target, and `drift: Report` leaves it so or it is edited again and again.

@@ -182,7 +182,7 @@ impl Compiled<'_> {
                 not_declared(name, &title, Some(&component), effective.iter().map(|secret| secret.name.as_str()))
             });
         }
-        let mut found = self.plan.secrets.iter().filter(|secret| secret.name == name);
+        let mut found = self.plan.declarations().filter(|secret| secret.name == name);
         match (found.next(), found.next()) {
             (Some(secret), _) if secret.component.is_empty() => Ok(secret),
             (Some(secret), None) => Ok(secret),
@@ -193,7 +193,7 @@ impl Compiled<'_> {
                     .hint(format!("name one with -c or ATMOS_COMPONENT: {}", components.join(", "))))
             }
             (None, _) => {
-                Err(not_declared(name, &title, None, self.plan.secrets.iter().map(|secret| secret.name.as_str())))
+                Err(not_declared(name, &title, None, self.plan.declarations().map(|secret| secret.name.as_str())))
             }
         }
     }
@@ -202,15 +202,13 @@ impl Compiled<'_> {
     fn effective(&self, component: &str) -> Vec<&PlannedSecret> {
         let own: BTreeSet<&str> = self
             .plan
-            .secrets
-            .iter()
+            .declarations()
             .filter(|secret| secret.component == component)
             .map(|secret| secret.name.as_str())
             .collect();
         let dropped = rows::dropped(&self.stack.spec, component);
         self.plan
-            .secrets
-            .iter()
+            .declarations()
             .filter(|secret| {
                 secret.component == component
                     || (secret.component.is_empty()

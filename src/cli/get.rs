@@ -94,7 +94,8 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         }
     };
     let value = match finding(secret, fetched) {
-        Finding::Initialized { value, version: _, from_default } => {
+        // A document is shown whole.
+        Finding::Initialized { value, keys: _, version: _, from_default } => {
             if from_default {
                 printer.info(&format!("{} has no value: this is its declared default", args.name));
             }

@@ -36,19 +36,27 @@ pub async fn ask(compiled: &Compiled<'_>, stores: &StoreArgs) -> Vec<Row> {
         .buffer_unordered(STORES)
         .collect()
         .await;
-    compiled
-        .plan
-        .secrets
-        .iter()
-        .map(|secret| {
-            let answer = secret
-                .read
-                .as_ref()
-                .ok()
-                .and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
-            row(compiled, secret, answer)
-        })
-        .collect()
+    let mut rows: Vec<Row> = Vec::new();
+    for secret in &compiled.plan.secrets {
+        let read = secret.read.as_ref().ok();
+        let answer = read.and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
+        let row = row(compiled, secret, answer);
+        // An exposed version stands behind its declaration, and has no row of its own.
+        match (&secret.exposure, rows.last_mut()) {
+            (Some(_), Some(declaration)) => expose(declaration, row),
+            (Some(_), None) | (None, _) => rows.push(row),
+        }
+    }
+    rows
+}
+
+/// Lets a declaration that has a value say what is wrong with a version that it exposes.
+fn expose(declaration: &mut Row, exposed: Row) {
+    let left_out = exposed.status == SecretState::Missing && !exposed.required;
+    if declaration.status == SecretState::Initialized && exposed.status != SecretState::Initialized && !left_out {
+        let message = exposed.message.map(|message| format!("for key {}: {message}", exposed.name));
+        (declaration.status, declaration.reason, declaration.message) = (exposed.status, exposed.reason, message);
+    }
 }
 
 async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], stores: &StoreArgs) -> Vec<Answer> {

@@ -293,19 +293,28 @@ impl Work<'_> {
 
     /// Whether every key of the target has a value, so that nothing of the present content is needed.
     fn is_complete(&self, target: &PlannedTarget) -> bool {
-        target.entries.values().all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
+        target.secrets().all(|index| matches!(self.findings.get(index), Some(Finding::Initialized { .. })))
     }
 
     /// Whether nothing but missing optional values stands against writing.
     fn has_gaps_only(&self, target: &PlannedTarget) -> bool {
-        target.entries.values().all(|index| {
-            let required = self.plan.secrets.get(*index).is_some_and(|secret| secret.required);
-            match self.findings.get(*index) {
+        target.secrets().all(|index| {
+            let required = self.plan.secrets.get(index).is_some_and(|secret| secret.required);
+            match self.findings.get(index) {
                 Some(Finding::Initialized { .. }) => true,
                 Some(Finding::Missing(_)) => !required,
                 Some(Finding::Error { .. } | Finding::Unknown) | None => false,
             }
         })
+    }
+
+    /// Whether a declaration or a document, as it was read, has this key.
+    fn is_declared(&self, target: &PlannedTarget, key: &str) -> bool {
+        let brings = |index: &usize| match self.findings.get(*index) {
+            Some(Finding::Initialized { keys, .. }) => keys.as_ref().is_some_and(|keys| keys.contains_key(key)),
+            Some(Finding::Missing(_) | Finding::Error { .. } | Finding::Unknown) | None => false,
+        };
+        target.entries.contains_key(key) || target.documents.iter().any(brings)
     }
 
     fn desired<'d>(&self, target: &'d PlannedTarget, data: &'d BTreeMap<String, Arc<SecretValue>>) -> Desired<'d> {
@@ -391,7 +400,7 @@ impl Work<'_> {
             ));
         }
         let undeclared: Vec<&str> =
-            secret.data.keys().map(String::as_str).filter(|key| !target.entries.contains_key(*key)).collect();
+            secret.data.keys().map(String::as_str).filter(|key| !self.is_declared(target, key)).collect();
         if !undeclared.is_empty() {
             let names = undeclared.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             return refused(format!("no declaration names its keys {names}; declare them, or remove them"));

@@ -19,6 +19,7 @@ mod polling;
 mod quiet;
 mod refusals;
 mod requests;
+mod shapes;
 mod sops_files;
 mod sops_store;
 mod stamps;

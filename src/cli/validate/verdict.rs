@@ -274,6 +274,7 @@ pub fn is_spec_error(reason: Reason) -> bool {
         | Reason::NoMatchingKey
         | Reason::NotStructured
         | Reason::PathNotFound
+        | Reason::TransformFailed
         | Reason::ValueTooLarge
         | Reason::Drifted
         | Reason::NamespaceNotAllowed
