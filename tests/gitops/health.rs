@@ -160,6 +160,15 @@ fn every_reason_has_its_health() {
 }
 
 #[test]
+fn the_page_names_what_is_waited_for() {
+    let page = include_str!("../../docs/gitops.md");
+    let (_before, list) = page.split_once("Waited for are ").unwrap();
+    let named: BTreeSet<&str> = list.split("\n\n").next().unwrap().split('`').skip(1).step_by(2).collect();
+    let awaited = Reason::ALL.iter().filter(|reason| expected(**reason) == "Progressing");
+    assert_eq!(named, awaited.map(|reason| reason.as_str()).collect());
+}
+
+#[test]
 fn a_store_is_judged_like_a_stack() {
     let store = |status: &str, reason: Reason| {
         let now = Timestamp::UNIX_EPOCH;
