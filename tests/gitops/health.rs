@@ -8,6 +8,7 @@ use atmos_secrets::api::status::READY;
 use atmos_secrets::api::{Reason, Scope, StackStatus};
 use atmos_secrets::backend::Key;
 use atmos_secrets::model::outcome::{self, Observation, TargetReport};
+use atmos_secrets::model::transform::Transforms;
 use atmos_secrets::model::{Finding, Plan, PlannedRead, PlannedSecret, PlannedTarget, Problem, StoreRef};
 use atmos_secrets::value::SecretValue;
 use jiff::Timestamp;
@@ -41,6 +42,9 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
         origin: "component".to_owned(),
         default: None,
         path: None,
+        transforms: Transforms::default(),
+        extract: None,
+        exposure: None,
         read: Ok(PlannedRead { store: store.clone(), coordinate: None, key: Key::current(name.to_owned()) }),
         store: Some(store.clone()),
     };
@@ -60,6 +64,7 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
             missing: MissingPolicy::Keep,
             sync: SyncPolicy::AllOrNothing,
             entries: BTreeMap::from([("REQUIRED".to_owned(), 0), ("OPTIONAL".to_owned(), 1)]),
+            documents: BTreeSet::new(),
             problem: None,
         }],
         inputs: BTreeSet::new(),
@@ -82,7 +87,7 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
 
 fn value() -> Finding {
     let value = Arc::new(SecretValue::new(b"canary".to_vec()));
-    Finding::Initialized { value, version: String::new(), from_default: false }
+    Finding::Initialized { value, keys: None, version: String::new(), from_default: false }
 }
 
 fn ready() -> TargetReport {
@@ -132,6 +137,8 @@ fn expected(reason: Reason) -> &'static str {
         | Reason::MacMismatch
         | Reason::NoMatchingKey
         | Reason::NotStructured
+        | Reason::TransformFailed
+        | Reason::EndpointNotAllowed
         | Reason::ValueTooLarge
         | Reason::Drifted
         | Reason::AdmissionDenied
