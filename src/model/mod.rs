@@ -20,6 +20,7 @@ pub mod plan;
 pub mod render;
 pub mod store;
 mod targets;
+mod uid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, 
 use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
+
+pub use self::uid::Uid;
 
 /// A store as a Stack reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,6 +16,7 @@ mod ownership;
 mod polling;
 mod quiet;
 mod refusals;
+mod request_counts;
 mod requests;
 mod sops_files;
 mod sops_store;
