@@ -44,9 +44,9 @@ tools: build ## Build the pinned test servers, once
 	@"$(programs)/e2e" tools >/dev/null
 
 .PHONY: bench
-bench: tools ## Measure the operator against the API server's own write floor (about 10 minutes)
+bench: tools ## Measure the operator against the API server's own write floor (about 15 minutes)
 	cargo build --release --bin atmos-secrets-operator
-	"$(programs)/e2e" bench
+	"$(programs)/e2e" bench $(BENCH_ARGUMENTS)
 
 .PHONY: crds
 crds: ## Write crds/ and the chart's copies from the Rust types

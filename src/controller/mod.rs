@@ -356,14 +356,14 @@ async fn sync(context: &Context, stack: &StackKey) -> Result<(), Failure> {
 }
 
 async fn mark_panicked(context: &Context, stack: &StackKey) -> Result<(), Failure> {
-    let Some(read) = stacks::get(&context.client, stack).await? else { return Ok(()) };
+    let Some(read) = context.stacks.read(&context.client, stack).await? else { return Ok(()) };
     let problem = Problem {
         reason: Reason::InternalError,
         message: "the operator failed on this Stack; nothing else is affected; please report it".to_owned(),
         stalled: false,
     };
     let status = outcome::failed(&read.status, &problem, read.generation, jiff::Timestamp::now());
-    stacks::patch_status(&context.client, stack, &read, &status).await?;
+    context.stacks.patch_status(&context.client, stack, &read, &status).await?;
     context.events.ready_changed(stack, &read.uid, &read.status.conditions, &status.conditions).await;
     Ok(())
 }

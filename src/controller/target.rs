@@ -456,7 +456,7 @@ impl Work<'_> {
 
     fn end_write(&self, target: &PlannedTarget, written: Option<&cluster::Written>) {
         let version = written.map(|written| written.resource_version.as_str());
-        if self.namespace.end_write(&target.name, version) {
+        if self.namespace.end_write(&target.name, &self.stack.name, version) {
             self.context.queue.add(self.stack.clone(), super::queue::Lane::User);
         }
     }

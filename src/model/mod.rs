@@ -23,6 +23,7 @@ pub mod render;
 pub mod store;
 mod targets;
 pub mod transform;
+mod uid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, 
 use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
+
+pub use self::uid::Uid;
 
 /// A store as a Stack reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

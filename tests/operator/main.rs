@@ -18,6 +18,7 @@ mod ownership;
 mod polling;
 mod quiet;
 mod refusals;
+mod request_counts;
 mod requests;
 mod shapes;
 mod sops_files;
