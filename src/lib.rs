@@ -15,6 +15,7 @@
 //! | module | what it is | may use |
 //! |---|---|---|
 //! | [`value`] | secret bytes and keyed digests: the only types that may hold a value | nothing of ours |
+//! | [`memory`] | the memory of both programs: zeroed when freed, dumped nowhere | nothing of ours |
 //! | [`metrics`] | every metric family | nothing of ours |
 //! | [`api`] | the kinds of `secrets.atmos.tools`, their schema, status and reasons | nothing of ours |
 //! | [`sops`] | the SOPS file format, a library of its own | value |
@@ -37,6 +38,7 @@ pub mod backend;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod process;

@@ -30,6 +30,7 @@ const TEST_STORE: &str = "test store";
 
 const LAYERS: &[Layer] = &[
     Layer { name: "value", modules: &["value"], may_import: &[], without: IMPURE },
+    Layer { name: "memory", modules: &["memory"], may_import: &[], without: IMPURE },
     Layer { name: "api", modules: &["api::*"], may_import: &[], without: NO_CLUSTER },
     Layer { name: "metrics", modules: &["metrics"], may_import: &[], without: NO_CLUSTER },
     Layer { name: "cluster", modules: &["cluster::*"], may_import: &["api", "value"], without: &["std::env"] },
@@ -146,7 +147,7 @@ const LAYERS: &[Layer] = &[
         ],
         without: &[],
     },
-    Layer { name: "binaries", modules: &["bin::*"], may_import: &["process", "cli"], without: &[] },
+    Layer { name: "binaries", modules: &["bin::*"], may_import: &["process", "cli", "memory"], without: &[] },
 ];
 
 impl Layer {

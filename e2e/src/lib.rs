@@ -2,6 +2,7 @@
 //!
 //! | module | what it gives |
 //! |---|---|
+//! | [`account`] | an ordinary user of the machine, who may see little |
 //! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm), built once from source |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
@@ -17,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod account;
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;

@@ -5,12 +5,12 @@
 //! [`SecretValue`] itself, zeroes the buffers that it owns, and turns every failure into an [`Error`] that holds no text
 //! of the server.
 //!
-//! One call is one request: there is no retry in here, and [`client`] makes a client without kube's own. Each call has a
-//! deadline. Dropping a call's future abandons the request; a write may then have happened or not.
+//! One call is one request: there is no retry in here, and the client has none either. Each call has a deadline. Dropping a call's future abandons the request; a write may then have happened or not.
 //!
 //! [`SecretValue`]: crate::value::SecretValue
 
 mod buffer;
+mod connections;
 mod error;
 mod object;
 #[cfg(test)]
@@ -27,6 +27,7 @@ use kube::client::Body;
 use kube::core::Request;
 
 use self::buffer::ZeroingBuffer;
+pub use self::connections::client;
 pub use self::error::{Cause, Error, Refusal, StatusReason};
 pub use self::object::{Annotations, ConfigMap, IssuedToken, Metadata, OPAQUE, Secret, SecretDraft, Written};
 
@@ -44,26 +45,6 @@ const PAGE: u32 = 16;
 const MAX_STATUS: usize = 64 << 10;
 /// How long a requested token lives: the least that the API server takes (`spec.expirationSeconds` of TokenRequest).
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
-/// How long to wait for a connection before the server counts as gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that is waited on and says nothing for so long is dead: the API server sends each idle watch a bookmark
-/// about once a minute (`defaultBookmarkFrequency` of `k8s.io/apiserver`, `storage/cacher`). Without this a network that
-/// silently loses packets would go unnoticed until the watch itself ends, after about five minutes.
-const SILENCE: Duration = Duration::from_secs(90);
-
-/// A client as [`Objects`] wants it: without kube's own retry, which repeats a refused request up to 15 times and waits
-/// as long as the server says.
-///
-/// # Errors
-/// The configuration names credentials or certificates that cannot be used.
-pub fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(SILENCE);
-    // The time that a pooled connection was idle does not count against the next answer.
-    config.reset_reader_on_write = true;
-    Client::try_from(config)
-}
 
 /// Secrets and ConfigMaps of one API server. Cheap to clone.
 #[derive(Clone)]
@@ -73,7 +54,16 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Objects as `client`'s user may see them, with a deadline of [`DEFAULT_TIMEOUT`] for each call.
+    /// Objects as the configuration's user may see them, over connections of their own that close when nothing is to be
+    /// done, so that no buffer keeps a value. [`DEFAULT_TIMEOUT`] is the deadline of each call.
+    ///
+    /// # Errors
+    /// As [`client`].
+    pub fn connect(config: &kube::Config) -> Result<Self, kube::Error> {
+        connections::client_for_values(config).map(Self::new)
+    }
+
+    /// The same over the connections of `client`: for a process that ends soon.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, timeout: DEFAULT_TIMEOUT }

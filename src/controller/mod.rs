@@ -182,6 +182,8 @@ pub struct Parts {
     pub client: Client,
     /// For stores outside the cluster.
     pub outside: Outside,
+    /// For Secrets and ConfigMaps.
+    pub objects: Objects,
     /// Who we are.
     pub identity: Identity,
     /// How we run.
@@ -213,7 +215,7 @@ impl Controller {
     /// Puts the parts together. Nothing is asked of anybody yet. It stops when `stop` is cancelled.
     #[must_use]
     pub fn new(parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { client, outside, identity, settings, digest_key, process_key, metrics } = parts;
+        let Parts { client, objects, outside, identity, settings, digest_key, process_key, metrics } = parts;
         // Unbounded, since a full channel would stall the watches; each message is a few words, and routing them does no
         // I/O, so they cannot pile up.
         let (stacks_sender, stacks_receiver) = mpsc::unbounded_channel();
@@ -228,7 +230,6 @@ impl Controller {
             })
         };
         let context = Context {
-            objects: Objects::new(client.clone()),
             queue: Queue::default(),
             stacks: Stacks::default(),
             definitions: Definitions::default(),
@@ -249,6 +250,7 @@ impl Controller {
             unwatched: AtomicU64::new(0),
             client,
             outside,
+            objects,
             identity,
             settings,
         };

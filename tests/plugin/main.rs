@@ -10,6 +10,7 @@ mod fixture;
 mod get;
 mod list;
 mod operator;
+mod seclusion;
 mod set;
 mod sops;
 mod store;
