@@ -99,13 +99,10 @@ impl Names {
     }
 
     /// Removes a name from the users of `key`. Returns those that are left.
-    fn remove<'m, K: Eq + std::hash::Hash, Q: Eq + std::hash::Hash + ?Sized>(
-        map: &'m mut HashMap<K, Self>,
-        key: &Q,
-        name: &Arc<str>,
-    ) -> impl Iterator<Item = &'m Arc<str>>
+    fn remove<'m, K, Q>(map: &'m mut HashMap<K, Self>, key: &Q, name: &Arc<str>) -> impl Iterator<Item = &'m Arc<str>>
     where
-        K: Borrow<Q>,
+        K: Borrow<Q> + Eq + std::hash::Hash,
+        Q: Eq + std::hash::Hash + ?Sized,
     {
         let is_last = match map.get_mut(key) {
             Some(Self::One(known)) => known == name,
