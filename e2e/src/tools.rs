@@ -101,11 +101,9 @@ impl Tool {
         match self {
             Self::Etcd => "about a minute",
             Self::KubeApiserver => "about 4 minutes",
-            Self::KubeControllerManager
-            | Self::Kubectl
-            | Self::Sops
-            | Self::Helm
-            | Self::VaultPluginAuthKubernetes => "about 2 minutes",
+            Self::KubeControllerManager | Self::Kubectl | Self::Sops | Self::Helm | Self::VaultPluginAuthKubernetes => {
+                "about 2 minutes"
+            }
             Self::Vault => "about 5 minutes",
         }
     }

@@ -16,13 +16,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use self::http::Caller;
 use crate::control_plane::pki::Authority;
 use crate::control_plane::random_token;
 use crate::free_port::free_ports;
 use crate::process::{DataFolder, Guarded, Program};
 use crate::tools::{self, Tool};
 use crate::wait::wait_until;
-use self::http::Caller;
 
 /// One or two seconds are usual; a busy machine takes longer.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -84,14 +84,8 @@ impl Vault {
         ];
         let server = run(folder.path(), arguments.into()).await?;
         let caller = Caller::plain(format!("http://127.0.0.1:{port}"));
-        let vault = Self {
-            server: Mutex::new(server),
-            folder,
-            caller,
-            authority: None,
-            root_token,
-            unseal_key: String::new(),
-        };
+        let vault =
+            Self { server: Mutex::new(server), folder, caller, authority: None, root_token, unseal_key: String::new() };
         vault.wait_for("vault to be ready", async || vault.health().await == Some(200)).await?;
         vault.write_audit_log().await?;
         Ok(vault)

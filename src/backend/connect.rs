@@ -178,9 +178,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
             let (driver, recipients) = connect_sops(spec, objects, &around).await.map_err(in_context)?;
             (Arc::new(driver), recipients)
         }
-        Provider::Vault(spec) => {
-            (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new())
-        }
+        Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
         Provider::AwsSecretsManager(_)
         | Provider::AwsSsm(_)
         | Provider::AzureKeyVault(_)

@@ -74,7 +74,8 @@ mod tests {
         let (origin, token) = vault_token(&at_home).unwrap().unwrap();
         assert_eq!(origin, file.display().to_string());
         assert!(token.equals(b"hvs.file\n"));
-        let both = |name: &str| if name == "VAULT_TOKEN" { Some(OsString::from("hvs.variable")) } else { at_home(name) };
+        let both =
+            |name: &str| if name == "VAULT_TOKEN" { Some(OsString::from("hvs.variable")) } else { at_home(name) };
         let (origin, token) = vault_token(&both).unwrap().unwrap();
         assert!(origin == "VAULT_TOKEN" && token.equals(b"hvs.variable"));
         std::fs::remove_file(&file).unwrap();

@@ -83,7 +83,7 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
                 (true, _) => Credentials::OfStore(StoreRights::default()),
                 (false, true) => {
                     Credentials::OfUser(UserCredentials { age: identities::of_user()?, ..UserCredentials::default() })
-                },
+                }
                 (false, false) => {
                     let found = credentials::of_user(&compiled, &read.store);
                     Credentials::OfUser(found.map_err(|error| Failure::access(error.message))?)

@@ -80,8 +80,9 @@ impl Scene {
     /// Logins that succeeded, and those that did not.
     fn logins(&self) -> anyhow::Result<(usize, usize)> {
         let requests = self.vault.requests()?;
-        let count =
-            |failed| requests.iter().filter(|asked| asked.path == "auth/approle/login" && asked.failed == failed).count();
+        let count = |failed| {
+            requests.iter().filter(|asked| asked.path == "auth/approle/login" && asked.failed == failed).count()
+        };
         Ok((count(false), count(true)))
     }
 }
@@ -123,7 +124,9 @@ async fn values_arrive_change_and_survive_what_befalls_vault() -> anyhow::Result
     assert_eq!(scene.logins()?, (1, 0), "one login for everything so far");
 
     // Throttled, then broken off: what was written stays.
-    for (fault, reason) in [(Fault::too_many_requests(Some(1)), Reason::Throttled), (Fault::answer(502), Reason::Unreachable)] {
+    for (fault, reason) in
+        [(Fault::too_many_requests(Some(1)), Reason::Throttled), (Fault::answer(502), Reason::Unreachable)]
+    {
         let injected = proxy.inject(fault, Matching::any().path("/v1/"));
         tenant.wait_store("vault", reason).await?;
         assert_eq!(tenant.secret("orders-db").await?, good);

@@ -87,7 +87,10 @@ mod tests {
     fn a_404_is_a_missing_key_only_if_vault_says_nothing_else() {
         let kind = |body: &str| of_missing(&Answer::new(404, body), "read prod/K").err().map(|error| error.kind);
         assert_eq!(kind(r#"{"errors":[]}"#), None);
-        assert_eq!(kind(r#"{"errors":["no handler for route \"x/data/K\". route entry not found."]}"#), Some(ErrorKind::InvalidConfig));
+        assert_eq!(
+            kind(r#"{"errors":["no handler for route \"x/data/K\". route entry not found."]}"#),
+            Some(ErrorKind::InvalidConfig)
+        );
         let versioned = r#"{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#;
         assert_eq!(kind(versioned), Some(ErrorKind::InvalidConfig));
         for other in ["", "404 page not found", "<html>", "[1]", "\"x\""] {

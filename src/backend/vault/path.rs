@@ -78,7 +78,10 @@ mod tests {
         }
         assert_eq!(of_mount("vault.mount", "/team/kv/").unwrap(), "team/kv");
         let error = of_mount("vault.mount", "a/../sys").unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, "vault.mount has an empty segment, `.` or `..`"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::InvalidConfig, "vault.mount has an empty segment, `.` or `..`")
+        );
     }
 
     #[test]

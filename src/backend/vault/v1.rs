@@ -8,7 +8,7 @@ use vaultrs::api::kv1::requests::{DeleteSecretRequest, GetSecretRequest, ListSec
 use zeroize::Zeroizing;
 
 use super::requests::Put;
-use super::{CONCURRENT, Vault, error, no_versions, path, value};
+use super::{CONCURRENT, Vault, error, no_versions, value};
 use crate::backend::credentials::vault::failed;
 use crate::backend::{Error, ErrorKind, Key, Precondition, Presence, Versioned};
 
@@ -17,7 +17,7 @@ const DATA: &[&str] = &["data"];
 
 impl Vault {
     pub(super) async fn read_v1(&self, key: &Key) -> Result<Versioned, Error> {
-        let path = path::of_key(&key.name)?;
+        let path = self.path(key)?;
         if key.version.is_some() {
             return Err(no_versions());
         }
@@ -38,7 +38,7 @@ impl Vault {
     /// Looks for the names in their folders, each listed once: this engine has no other metadata.
     pub(super) async fn probe_v1(&self, keys: &[Key]) -> Vec<Result<Presence, Error>> {
         let folders: BTreeSet<String> =
-            keys.iter().filter_map(|key| path::of_key(&key.name).ok()).map(|path| split(path).0.to_owned()).collect();
+            keys.iter().filter_map(|key| self.path(key).ok()).map(|path| split(path).0.to_owned()).collect();
         if !folders.is_empty()
             && let Err(error) = self.login.ready().await
         {
@@ -55,15 +55,13 @@ impl Vault {
             futures::stream::iter(lists).buffer_unordered(CONCURRENT).collect().await;
         let mount = self.expect_mount().await;
         let answer = |key: &Key| {
-            let path = path::of_key(&key.name)?;
+            let path = self.path(key)?;
             if key.version.is_some() {
                 return Err(no_versions());
             }
             let (folder, name) = split(path);
             match found.get(folder) {
-                Some(Ok(names)) if names.iter().any(|found| found == name) => {
-                    Ok(Presence { version: String::new() })
-                }
+                Some(Ok(names)) if names.iter().any(|found| found == name) => Ok(Presence { version: String::new() }),
                 Some(Err(error)) => Err(error.clone()),
                 Some(Ok(_)) | None => {
                     mount.clone()?;

@@ -12,7 +12,7 @@ use vaultrs::api::kv2::requests::{
 use zeroize::Zeroizing;
 
 use super::requests::Put;
-use super::{Vault, error, path, value};
+use super::{Vault, error, value};
 use crate::backend::credentials::vault::{Answer, failed};
 use crate::backend::{DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 
@@ -73,7 +73,7 @@ impl Metadata {
 
 impl Vault {
     pub(super) async fn read_v2(&self, key: &Key) -> Result<Versioned, Error> {
-        let path = path::of_key(&key.name)?;
+        let path = self.path(key)?;
         let version = wanted(key)?;
         let tried = format!("read {path}");
         let request = || ReadSecretRequest { mount: self.mount.clone(), path: path.to_owned(), version };
@@ -109,7 +109,7 @@ impl Vault {
     }
 
     pub(super) async fn probe_v2(&self, key: &Key) -> Result<Presence, Error> {
-        let path = path::of_key(&key.name)?;
+        let path = self.path(key)?;
         let wanted = wanted(key)?;
         let metadata = self.metadata(path).await?;
         let version = wanted.unwrap_or(metadata.current_version);
@@ -147,7 +147,9 @@ impl Vault {
         // A deleted key keeps its number, and an engine can ask for the number with every write (`cas_required`).
         let metadata = match self.metadata(path).await {
             Ok(metadata) => metadata,
-            Err(error) if error.kind == ErrorKind::NotFound => Metadata { current_version: 0, versions: BTreeMap::new() },
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                Metadata { current_version: 0, versions: BTreeMap::new() }
+            }
             Err(error) => return Err(error),
         };
         let current = metadata.current_version;

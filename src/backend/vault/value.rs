@@ -51,7 +51,9 @@ pub(super) fn encode(value: &SecretValue, name: &str) -> Result<Zeroizing<Vec<u8
         return Err(Error::new(ErrorKind::TooLarge, format!("the value for {name} is larger than 1 MiB")));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| {
-        let message = format!("the value for {name} is no text (UTF-8), and Vault keeps nothing else: encode it, such as by base64");
+        let message = format!(
+            "the value for {name} is no text (UTF-8), and Vault keeps nothing else: encode it, such as by base64"
+        );
         Error::new(ErrorKind::Unsupported, message)
     })?;
     // Room for the longest escapes, so that no copy is left behind: `\u001f` takes six bytes for one.
@@ -60,7 +62,8 @@ pub(super) fn encode(value: &SecretValue, name: &str) -> Result<Zeroizing<Vec<u8
     let mut object = Zeroizing::new(Vec::with_capacity(room));
     object.extend_from_slice(b"{\"value\":");
     let written = serde_json::to_writer(&mut *object, text);
-    written.map_err(|_| Error::new(ErrorKind::Unexpected, format!("the value for {name} cannot be written as JSON")))?;
+    written
+        .map_err(|_| Error::new(ErrorKind::Unexpected, format!("the value for {name} cannot be written as JSON")))?;
     object.push(b'}');
     Ok(object)
 }
@@ -146,7 +149,8 @@ mod tests {
     use super::*;
 
     fn read(encoding: Encoding, data: &str) -> Result<Option<String>, ErrorKind> {
-        let body = format!(r#"{{"request_id": "x", "data": {{"metadata": {{"version": 1}}, "data": {data}}}, "auth": null}}"#);
+        let body =
+            format!(r#"{{"request_id": "x", "data": {{"metadata": {{"version": 1}}, "data": {data}}}, "auth": null}}"#);
         match decode(encoding, body.as_bytes(), &["data", "data"], "K") {
             Ok(found) => Ok(found.map(|value| String::from_utf8(value.expose().to_vec()).unwrap())),
             Err(error) => Err(error.kind),
@@ -181,7 +185,8 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_no_value() {
-        for body in ["", "oops", "[]", "{\"data\": {\"data\": {\"value\": \"x", "{\"data\": {\"data\": {\"value\": }}}"] {
+        for body in ["", "oops", "[]", "{\"data\": {\"data\": {\"value\": \"x", "{\"data\": {\"data\": {\"value\": }}}"]
+        {
             let result = decode(Encoding::Atmos, body.as_bytes(), &["data", "data"], "K");
             assert!(!matches!(result, Ok(Some(_))), "{body}");
         }

@@ -8,7 +8,7 @@ use atmos_secrets::backend::vault::connect;
 use atmos_secrets::backend::{Backend, Error, ErrorKind};
 use serde_json::json;
 
-use super::{around, read, spec};
+use super::{around, read, spec, watch};
 use crate::kubernetes::{Cluster, base64};
 use crate::log;
 use crate::suite::CANARY;
@@ -21,7 +21,7 @@ async fn backend(cluster: &Cluster, spec: &store::Vault) -> Result<Arc<dyn Backe
 
 #[tokio::test]
 async fn an_authority_of_its_own_and_a_seal() {
-    log::watch();
+    watch();
     let vault = e2e::Vault::start_with_tls().await.expect("a Vault with TLS");
     let cluster = Cluster::new("vault-tls").await;
     vault.must("POST", "sys/mounts/kv", json!({"type": "kv", "options": {"version": "1"}})).await.unwrap();
@@ -36,11 +36,13 @@ async fn an_authority_of_its_own_and_a_seal() {
     let token = Some(SecretKey { secret: "vault".into(), key: "token".into() });
     let auth = Some(VaultAuth { token, ..VaultAuth::default() });
     let plain = store::Vault { auth, ..spec(vault.url(), "kv", 1) };
-    let in_map = |key: &str| CertificateAuthority { config_map: Some("vault-ca".into()), secret: None, key: Some(key.into()) };
+    let in_map =
+        |key: &str| CertificateAuthority { config_map: Some("vault-ca".into()), secret: None, key: Some(key.into()) };
     let in_secret = CertificateAuthority { config_map: None, secret: Some("vault".into()), key: None };
     for authority in [in_map("vault.pem"), in_secret] {
         let trusting = store::Vault { ca: Some(authority), ..plain.clone() };
-        let found = read(&backend(&cluster, &trusting).await.unwrap(), "K").await.map_err(|error| error.message).unwrap();
+        let found =
+            read(&backend(&cluster, &trusting).await.unwrap(), "K").await.map_err(|error| error.message).unwrap();
         assert!(found.value.equals(CANARY.as_bytes()));
     }
     let error = read(&backend(&cluster, &plain).await.unwrap(), "K").await.err().unwrap();

@@ -15,7 +15,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{around, only, read, spec, user};
+use super::{around, only, read, spec, user, watch};
 use crate::suite::CANARY;
 use crate::{log, wire};
 
@@ -27,11 +27,15 @@ async fn recording() -> (String, Seen, tokio::task::JoinHandle<()>) {
     let kept = Arc::clone(&seen);
     let answer = move |request: Request| {
         let (method, uri) = (request.method().to_string(), request.uri().to_string());
-        let lookup = uri.ends_with("/lookup-self");
+        let data = if uri.ends_with("/lookup-self") {
+            json!({"ttl": 0, "renewable": false})
+        } else if uri.contains("/sys/") {
+            json!({"type": "kv", "options": {"version": "2"}})
+        } else {
+            json!({"data": {"value": CANARY}, "metadata": {"version": 7}, "version": 8})
+        };
         kept.lock().unwrap().push((method, uri, request.headers().clone()));
-        let data = json!({"data": {"value": CANARY}, "metadata": {"version": 7}, "version": 8});
-        let body = if lookup { json!({"data": {"ttl": 0, "renewable": false}}) } else { json!({"data": data}) };
-        async move { body.to_string() }
+        async move { json!({"data": data}).to_string() }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -41,7 +45,7 @@ async fn recording() -> (String, Seen, tokio::task::JoinHandle<()>) {
 
 #[tokio::test]
 async fn the_namespace_goes_with_every_request_and_each_segment_is_encoded() {
-    log::watch();
+    watch();
     let (url, seen, task) = recording().await;
     // The namespace header is a part of Vault Enterprise (https://developer.hashicorp.com/vault/docs/enterprise/namespaces).
     let with_base = store::Vault { namespace: Some("admin/team/".into()), ..spec(&format!("{url}/base/"), "my kv", 2) };
@@ -94,8 +98,16 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
         (store::Vault { mount: "a/../sys".into(), ..good() }, ErrorKind::InvalidConfig, "vault.mount has"),
         (store::Vault { mount: "/".into(), ..good() }, ErrorKind::InvalidConfig, "vault.mount is empty"),
         (store::Vault { address: "vault".into(), ..good() }, ErrorKind::InvalidConfig, "vault.address"),
-        (store::Vault { address: "https://other.example".into(), ..good() }, ErrorKind::EndpointNotAllowed, "other.example"),
-        (store::Vault { address: "https://169.254.169.254".into(), ..good() }, ErrorKind::EndpointNotAllowed, "metadata"),
+        (
+            store::Vault { address: "https://other.example".into(), ..good() },
+            ErrorKind::EndpointNotAllowed,
+            "other.example",
+        ),
+        (
+            store::Vault { address: "https://169.254.169.254".into(), ..good() },
+            ErrorKind::EndpointNotAllowed,
+            "metadata",
+        ),
         (store::Vault { kv_version: Some(3), ..good() }, ErrorKind::InvalidConfig, "vault.kvVersion"),
     ] {
         let credentials = Credentials::OfStore(StoreRights::default());

@@ -7,8 +7,8 @@ use crate::backend::{Error, ErrorKind};
 ///
 /// | answer | kind |
 /// |---|---|
-/// | 400, 401, 403 | `Unauthenticated`: the method says 400 to a wrong role or secret id, 403 to a wrong token |
-/// | 404, 405 | `InvalidConfig`: there is no such login method |
+/// | 400, 401, 403 | `Unauthenticated`: the method says 400 to a wrong role or secret id, 403 to a wrong token or for want of such a method |
+/// | 404, 405 | `InvalidConfig`: what is there is no login method |
 /// | any other | as [`of_status`] has it |
 ///
 /// The Kubernetes method also answers 500 to a token of an account that is gone; that cannot be told from a Vault that
@@ -16,7 +16,7 @@ use crate::backend::{Error, ErrorKind};
 pub(super) fn of_login(answer: &Answer, tried: &str) -> Error {
     match answer.status {
         400 | 401 | 403 => {
-            let why = "Vault did not accept the credentials; check the role, what it is bound to, and the Secret";
+            let why = "Vault did not accept it; check the mount, the role and what it is bound to, and the credentials";
             failed(ErrorKind::Unauthenticated, tried, why, answer)
         }
         404 | 405 => {

@@ -189,7 +189,8 @@ impl Login {
         {
             return Err(error.clone());
         }
-        let present = state.session.clone().filter(|session| refused.is_none_or(|refused| !Arc::ptr_eq(session, refused)));
+        let present =
+            state.session.clone().filter(|session| refused.is_none_or(|refused| !Arc::ptr_eq(session, refused)));
         let due = state.due.is_some_and(|due| due <= Instant::now());
         let made = match &present {
             Some(session) if !due => return Ok(Arc::clone(session)),
@@ -291,8 +292,7 @@ impl Login {
         }
         let began = Instant::now();
         let answer = self.server.call(LookupTokenSelfRequest {}, Some(token)).await?;
-        let eternal =
-            Session { token: Arc::clone(token), renewable: false, life: None, believed: Mutex::default() };
+        let eternal = Session { token: Arc::clone(token), renewable: false, life: None, believed: Mutex::default() };
         match answer.status {
             200 => {}
             // Without the policy `default` a good token may not ask about itself: the first call will tell.
@@ -301,7 +301,12 @@ impl Login {
             _ => return Err(of_status(&answer, "ask Vault about the token")),
         }
         let Some(Known { data: About { ttl, renewable } }) = answer.parse() else {
-            return Err(failed(ErrorKind::Unexpected, "ask Vault about the token", "the answer makes no sense", &answer));
+            return Err(failed(
+                ErrorKind::Unexpected,
+                "ask Vault about the token",
+                "the answer makes no sense",
+                &answer,
+            ));
         };
         let length = Duration::from_secs(ttl);
         let life = (ttl > 0 && renewable).then_some(Life { began, length, at_login: length });

@@ -171,6 +171,8 @@ struct Headers<'a> {
 impl MiddleWare for Headers<'_> {
     fn request<E: Endpoint>(&self, _: &E, request: &mut Request<Vec<u8>>) -> Result<(), ClientError> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        // A query of which every part was left out is written as a bare `?`.
+        let path = path.strip_suffix('?').unwrap_or(path);
         let uri = Uri::try_from(format!("{}{path}", self.root));
         *request.uri_mut() = uri.map_err(|source| ClientError::UrlBuildError { source })?;
         let has_body = !request.body().is_empty();

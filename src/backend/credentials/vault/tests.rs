@@ -45,6 +45,9 @@ fn a_token_is_one_word_with_white_space_around_it() {
     assert!(token(" hvs.abc-_./=\n").is_ok());
     for bad in ["", " \n", "two words", "line\nline", "grüße", "a\0b"] {
         let error = token(bad).err().unwrap();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidConfig, "VAULT_TOKEN is no token of Vault"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::InvalidConfig, "VAULT_TOKEN is no token of Vault")
+        );
     }
 }
