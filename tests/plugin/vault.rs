@@ -38,7 +38,8 @@ async fn the_persons_own_token_reads_and_writes() {
 
     // Where `vault login` leaves it.
     std::fs::write(fixture.home().join(".vault-token"), format!("{}\n", vault.root_token())).expect("a file");
-    fixture.run(READ).await.is(0, CANARY, "");
+    let read = fixture.run(READ).await;
+    assert_eq!((read.code, read.text()), (0, CANARY), "{}", read.stderr);
     let set = ["set", "LATER", "--stdin", "--allow-loopback-endpoints"];
     let written = fixture.run_with_input(&set, b"new").await;
     assert_eq!(written.code, 0, "{written:?}");

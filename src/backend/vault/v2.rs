@@ -58,7 +58,7 @@ struct Written {
 
 impl State {
     fn is_gone(&self) -> bool {
-        // A time that cannot be read is taken for past: Vault will not give the value out as if it were nothing.
+        // A time that cannot be read proves nothing: no key is called missing for it.
         self.destroyed
             || (!self.deletion_time.is_empty()
                 && self.deletion_time.parse::<Timestamp>().is_ok_and(|at| at <= Timestamp::now()))
