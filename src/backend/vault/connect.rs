@@ -76,7 +76,7 @@ fn service_account(kind: ServiceAccountMethod, role: &VaultRole, references: &Re
         ServiceAccountMethod::Jwt => ("vault.auth.jwt.mount", "jwt"),
     };
     let mount = path::of_mount(field, mount.as_deref().unwrap_or(default))?.to_owned();
-    let (role, account, references) = (role.clone(), service_account.clone(), references.clone());
+    let (role, account, references) = (role.clone(), service_account.clone(), Box::new(references.clone()));
     Ok(Method::ServiceAccount { kind, mount, role, account, references })
 }
 

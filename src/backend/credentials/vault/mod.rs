@@ -67,7 +67,7 @@ pub enum Method {
         /// Whose token.
         account: ServiceAccountToken,
         /// Where tokens of it come from.
-        references: References,
+        references: Box<References>,
     },
     /// By an AppRole.
     AppRole {
