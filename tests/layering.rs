@@ -60,6 +60,12 @@ const LAYERS: &[Layer] = &[
         may_import: &["api", "value", "contract", "cluster", "sops", "drivers", "credentials"],
         without: &["std::env"],
     },
+    Layer {
+        name: "vault driver",
+        modules: &["backend::vault::*"],
+        may_import: &["api", "value", "contract", "network", "credentials"],
+        without: &["kube::", "std::env"],
+    },
     Layer { name: "encoding", modules: &["backend::encoding"], may_import: &["api", "value"], without: IMPURE },
     Layer {
         name: "network",
@@ -94,6 +100,7 @@ const LAYERS: &[Layer] = &[
             "credentials",
             "drivers",
             "sops driver",
+            "vault driver",
         ],
         without: &["std::env"],
     },

@@ -13,6 +13,7 @@ use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
 use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::sops::{self, ClusterSource, SourceKind};
+use super::vault;
 use super::{Backend, Error, ErrorKind};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
@@ -177,9 +178,9 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
             let (driver, recipients) = connect_sops(spec, objects, &around).await.map_err(in_context)?;
             (Arc::new(driver), recipients)
         }
+        Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
         Provider::AwsSecretsManager(_)
         | Provider::AwsSsm(_)
-        | Provider::Vault(_)
         | Provider::AzureKeyVault(_)
         | Provider::GcpSecretManager(_) => {
             let message = format!("store kind {kind} is not supported by this version");

@@ -4,13 +4,14 @@
 //! |---|---|---|---|---|---|---|---|
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
 //! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
+//! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
 //!
 //! reads: [batch]  each key once, in full batches, shared by all who ask
 //!   └─▶ backend: [guarded]  deadline, bounded retry, measurement, the store's name in errors
-//!         └─▶ driver: [kubernetes], [sops]  one call to the store; its errors as kinds, in our words
+//!         └─▶ driver: [kubernetes], [sops], [vault]  one call to the store; its errors as kinds, in our words
 //!               └─▶ [network]  the one door to stores outside the cluster; [credentials]  what opens them
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod network;
 pub mod pool;
 pub mod sops;
+pub mod vault;
 
 use std::sync::Arc;
 

@@ -227,6 +227,15 @@ impl Compiled<'_> {
         })
     }
 
+    /// Whether a store is in HashiCorp Vault, which takes a token of the person.
+    #[must_use]
+    pub fn is_vault(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.vault.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.vault.is_some(),
+        })
+    }
+
     /// Connects a store of the plan.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 
+use super::credentials;
 use super::exit::Failure;
 use super::near;
 use super::printer::Printer;
@@ -93,7 +94,7 @@ impl StoreArgs {
     pub fn network(&self) -> Result<Network, backend::Error> {
         let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
         Network::new(network::Settings {
-            allowed_hosts: allow_endpoint.clone(),
+            allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
             loopback: *allow_loopback_endpoints,
             ..network::Settings::default()
         })

@@ -5,6 +5,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::compiled::compile;
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs};
+use super::credentials;
 use super::exit::{Exit, Failure};
 use super::identities;
 use super::printer::Printer;
@@ -80,8 +81,13 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         Ok(read) => {
             let credentials = match (args.cluster_key, compiled.is_sops(&read.store)) {
                 (true, _) => Credentials::OfStore(StoreRights::default()),
-                (false, true) => Credentials::OfUser(UserCredentials { age: identities::of_user()? }),
-                (false, false) => Credentials::OfUser(UserCredentials::default()),
+                (false, true) => {
+                    Credentials::OfUser(UserCredentials { age: identities::of_user()?, ..UserCredentials::default() })
+                }
+                (false, false) => {
+                    let found = credentials::of_user(&compiled, &read.store);
+                    Credentials::OfUser(found.map_err(|error| Failure::access(error.message))?)
+                }
             };
             match compiled.connect(&read.store, credentials, &args.stores).await {
                 Err(error) => Fetched::Error(error),

@@ -5,6 +5,7 @@
 
 mod compiled;
 mod context;
+mod credentials;
 mod describe;
 mod exit;
 mod get;

@@ -8,12 +8,13 @@ use clap::Args;
 
 use super::compiled::{Compiled, compile};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name};
+use super::credentials;
 use super::exit::{Exit, Failure};
 use super::printer::Printer;
 use super::prompt;
 use crate::api::{Reason, Scope};
 use crate::backend::connect::Connected;
-use crate::backend::credentials::{Credentials, UserCredentials};
+use crate::backend::credentials::Credentials;
 use crate::backend::{self, ErrorKind, Precondition};
 use crate::model::{PlannedRead, PlannedSecret};
 use crate::value::SecretValue;
@@ -65,9 +66,9 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
     }
     let read =
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
-    // No key opens anything here: stores that need one to write are not supported yet.
+    let found = credentials::of_user(&compiled, &read.store).map_err(|error| store_failed(&error))?;
     let connected = compiled
-        .connect(&read.store, Credentials::OfUser(UserCredentials::default()), &args.stores)
+        .connect(&read.store, Credentials::OfUser(found), &args.stores)
         .await
         .map_err(|error| store_failed(&error))?;
     refuse_read_only(&connected, read)?;

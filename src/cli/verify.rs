@@ -6,10 +6,11 @@ use futures::{StreamExt, stream};
 
 use super::compiled::Compiled;
 use super::context::StoreArgs;
+use super::credentials;
 use super::rows::{self, Row};
 use crate::api::Reason;
 use crate::api::status::SecretState;
-use crate::backend::credentials::{Credentials, UserCredentials};
+use crate::backend::credentials::Credentials;
 use crate::backend::{Error, Key, Presence};
 use crate::model::{PlannedSecret, StoreRef};
 
@@ -60,8 +61,11 @@ fn expose(declaration: &mut Row, exposed: Row) {
 }
 
 async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], stores: &StoreArgs) -> Vec<Answer> {
-    // Metadata are in the clear: no identity is needed.
-    match compiled.connect(store, Credentials::OfUser(UserCredentials::default()), stores).await {
+    let connected = async {
+        let found = credentials::of_user(compiled, store)?;
+        compiled.connect(store, Credentials::OfUser(found), stores).await
+    };
+    match connected.await {
         Ok(connected) => connected.backend.probe(keys).await,
         Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }

@@ -31,3 +31,4 @@ mod store_errors;
 mod sync;
 mod target_errors;
 mod value_errors;
+mod vault_store;

@@ -16,4 +16,5 @@ mod sops;
 mod store;
 mod usage;
 mod validate;
+mod vault;
 mod version;

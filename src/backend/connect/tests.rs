@@ -5,7 +5,6 @@
 use super::*;
 use crate::api::store::{
     AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
-    Vault,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -64,7 +63,6 @@ async fn kinds_of_later_versions_are_named() {
     for (kind, connection) in [
         ("awsSecretsManager", Connection { aws_secrets_manager: Some(AwsSecretsManager::default()), ..empty() }),
         ("awsSsm", Connection { aws_ssm: Some(AwsSsm::default()), ..empty() }),
-        ("vault", Connection { vault: Some(Vault::default()), ..empty() }),
         ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
         ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
     ] {
@@ -130,12 +128,16 @@ async fn identities_that_are_given_ask_the_cluster_for_nothing() {
     use age::secrecy::ExposeSecret as _;
     let identity = age::x25519::Identity::generate();
     let text = SecretValue::from(identity.to_string().expose_secret().to_owned());
-    let given = Credentials::OfUser(UserCredentials { age: vec![("SOPS_AGE_KEY".to_owned(), text)] });
+    let given = Credentials::OfUser(UserCredentials {
+        age: vec![("SOPS_AGE_KEY".to_owned(), text)],
+        ..UserCredentials::default()
+    });
     let connected = try_connect(&with_sops(sops()), false, given).await.map_err(drop).unwrap();
     assert_eq!(connected.recipients, [identity.to_public().to_string()]);
 
     let broken = Credentials::OfUser(UserCredentials {
         age: vec![("SOPS_AGE_KEY".to_owned(), SecretValue::from("nonsense".to_owned()))],
+        ..UserCredentials::default()
     });
     let error = try_connect(&with_sops(sops()), false, broken).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unauthenticated);

@@ -6,6 +6,7 @@
 //! plugin they are the person's own ([`UserCredentials`]), found by the command line.
 
 mod references;
+pub mod vault;
 
 pub(in crate::backend) use self::references::present;
 pub use self::references::{References, StoreRights};
@@ -30,6 +31,8 @@ pub enum Credentials {
 pub struct UserCredentials {
     /// Age identities, each text under the name that messages may show.
     pub age: Vec<(String, SecretValue)>,
+    /// A token of Vault, and where it was found. It goes to no host that the person did not name.
+    pub vault: Option<(String, SecretValue)>,
 }
 
 /// Everything around a store that its driver needs to connect.

@@ -17,6 +17,7 @@
 pub mod address;
 mod client;
 mod host;
+pub mod rustify;
 #[cfg(test)]
 mod tests;
 
