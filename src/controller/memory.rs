@@ -90,11 +90,7 @@ impl Recollection {
 impl Trouble {
     fn is_empty(&self) -> bool {
         let Self { missing_since, failing, refused, fights, waits } = self;
-        missing_since.is_empty()
-            && failing.is_none()
-            && refused.is_none()
-            && fights.is_empty()
-            && waits.is_empty()
+        missing_since.is_empty() && failing.is_none() && refused.is_none() && fights.is_empty() && waits.is_empty()
     }
 
     /// How long to wait before the next try: 0.5 s doubling to 30 s.
@@ -168,9 +164,11 @@ impl Memory {
         let uid = Uid::from(uid);
         let found = self.lock().remove(stack).filter(|kept| kept.uid == uid);
         match found {
-            Some(Kept { uid, targets, trouble }) => {
-                Recollection { uid, targets: targets.into_vec(), trouble: trouble.map(|boxed| *boxed).unwrap_or_default() }
-            }
+            Some(Kept { uid, targets, trouble }) => Recollection {
+                uid,
+                targets: targets.into_vec(),
+                trouble: trouble.map(|boxed| *boxed).unwrap_or_default(),
+            },
             None => Recollection { uid, ..Recollection::default() },
         }
     }
@@ -193,10 +191,7 @@ impl Memory {
     pub fn versions(&self, stack: &StackKey) -> Vec<(Box<str>, Box<str>)> {
         let stacks = self.lock();
         let Some(kept) = stacks.get(stack) else { return Vec::new() };
-        kept.targets
-            .iter()
-            .map(|(name, remembered)| (name.clone(), remembered.resource_version.clone()))
-            .collect()
+        kept.targets.iter().map(|(name, remembered)| (name.clone(), remembered.resource_version.clone())).collect()
     }
 }
 

@@ -202,8 +202,7 @@ impl Stacks {
     async fn follow(&self, client: Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<StackObject> = Api::all(client);
         let configuration = watcher::Config::default().page_size(PAGE);
-        let mut stream =
-            std::pin::pin!(watcher(api, configuration).backoff(super::watches::WatchBackoff::default()));
+        let mut stream = std::pin::pin!(watcher(api, configuration).backoff(super::watches::WatchBackoff::default()));
         let mut listed: HashMap<StackKey, Mark> = HashMap::new();
         loop {
             // A closed channel means that the process is ending, so failed sends are ignored.

@@ -22,8 +22,8 @@ impl From<&str> for Uid {
 /// Of a UUID in its canonical form: lower case, five groups.
 fn uuid(text: &str) -> Option<Uid> {
     let groups = text.split('-').map(str::len);
-    let is_canonical = groups.eq([8, 4, 4, 4, 12])
-        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    let is_canonical =
+        groups.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
     if !is_canonical {
         return None;
     }

@@ -141,10 +141,7 @@ async fn a_start_reads_no_stack_and_a_restart_writes_nothing() -> anyhow::Result
         assert_eq!(
             counted(&events, &[stack, target]),
             // The data are compared once, since nothing is remembered. The one write is that of the sync asked for.
-            expected(&[
-                ("get", &format!("secrets {target}"), 1),
-                ("patch", &format!("stacks/status {stack}"), 1),
-            ])
+            expected(&[("get", &format!("secrets {target}"), 1), ("patch", &format!("stacks/status {stack}"), 1),])
         );
     }
     Ok(())

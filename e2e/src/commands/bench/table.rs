@@ -110,7 +110,10 @@ fn cold_rows(rows: &mut Rows, cold: &Cold) {
     let each = |count: u64| count as f64 / *stacks as f64;
     rows.fact("requests for each Stack, all", format!("{:.2}", each(*total)));
     rows.fact("requests for each Stack, writes", format!("{:.2}", each(*writes)));
-    rows.fact("processor time of the operator for 1,000 Stacks", per_thousand_seconds(*processor_seconds, *stacks as f64));
+    rows.fact(
+        "processor time of the operator for 1,000 Stacks",
+        per_thousand_seconds(*processor_seconds, *stacks as f64),
+    );
     rows.fact(format!("resident memory at {stacks} Stacks"), mebibytes(*memory as f64));
 }
 
