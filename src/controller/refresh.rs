@@ -79,7 +79,8 @@ const RECENT: usize = 256;
 
 #[derive(Default)]
 struct Index {
-    keys: HashMap<Arc<Key>, Entry>,
+    /// Boxed, since a map has up to as much room again as it needs.
+    keys: HashMap<Arc<Key>, Box<Entry>>,
     ticks: HashSet<Duration>,
     dirty: HashSet<Arc<Key>>,
     running: bool,
@@ -133,6 +134,11 @@ struct Job {
 }
 
 impl Entry {
+    /// A key that nobody has read.
+    fn new(started: Instant) -> Self {
+        Self { users: Vec::new(), seen: Seen::Nothing, last_good: started, retry: None, told_stale: false }
+    }
+
     fn set_user(&mut self, stack: &StackKey, interval: Option<Duration>) {
         match self.users.binary_search_by(|(user, _)| user.cmp(stack)) {
             Ok(index) => {
@@ -197,13 +203,7 @@ impl Refresh {
                 Some((known, _)) => Arc::clone(known),
                 None => Arc::new(reading.key.clone()),
             };
-            let entry = index.keys.entry(Arc::clone(&key)).or_insert_with(|| Entry {
-                users: Vec::new(),
-                seen: Seen::Nothing,
-                last_good: self.started,
-                retry: None,
-                told_stale: false,
-            });
+            let entry = index.keys.entry(Arc::clone(&key)).or_insert_with(|| Box::new(Entry::new(self.started)));
             entry.set_user(stack, reading.interval);
             let covered = now.duration_since(entry.last_good) < schedule::stale_after(entry.interval_or_default());
             match reading.result {

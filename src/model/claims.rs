@@ -39,7 +39,8 @@ pub struct Claims {
 /// What one Stack claims. There is one of these for each Stack, so they hold no spare room.
 #[derive(Debug)]
 struct Entry {
-    created: Timestamp,
+    /// Seconds since the Unix epoch, as precise as the API server is.
+    created: i64,
     uid: Uid,
     /// Key and coordinate, sorted by key.
     keys: Box<[(Hash, Hash)]>,
@@ -67,7 +68,8 @@ impl Entry {
 #[derive(Debug)]
 enum Names {
     One(Arc<str>),
-    Many(BTreeSet<Arc<str>>),
+    #[expect(clippy::box_collection, reason = "so that one name needs no more room than itself")]
+    Many(Box<BTreeSet<Arc<str>>>),
 }
 
 impl Names {
@@ -76,7 +78,7 @@ impl Names {
             Self::One(name) => (Some(name), None),
             Self::Many(names) => (None, Some(names)),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        one.into_iter().chain(many.into_iter().flat_map(|names| names.iter()))
     }
 
     /// Adds a name to the users of `key`. `true` if it is new there.
@@ -90,7 +92,7 @@ impl Names {
                 Self::One(known) if known == name => false,
                 Self::One(known) => {
                     let both = BTreeSet::from([Arc::clone(known), Arc::clone(name)]);
-                    occupied.insert(Self::Many(both));
+                    occupied.insert(Self::Many(Box::new(both)));
                     true
                 }
                 Self::Many(names) => names.insert(Arc::clone(name)),
@@ -101,7 +103,7 @@ impl Names {
     /// Removes a name from the users of `key`. Returns those that are left.
     fn remove<'m, K, Q>(map: &'m mut HashMap<K, Self>, key: &Q, name: &Arc<str>) -> impl Iterator<Item = &'m Arc<str>>
     where
-        K: Borrow<Q> + Eq + std::hash::Hash,
+        K: Eq + std::hash::Hash + Borrow<Q>,
         Q: Eq + std::hash::Hash + ?Sized,
     {
         let is_last = match map.get_mut(key) {
@@ -151,7 +153,7 @@ impl Claims {
             None => Arc::from(target),
         };
         let entry = Entry {
-            created: claimant.created,
+            created: claimant.created.as_second(),
             uid: Uid::from(claimant.uid.as_str()),
             keys: keys.into_iter().collect(),
             targets: targets.into_iter().map(shared).collect(),
