@@ -44,6 +44,22 @@ spec:
   targets: {kept: {}, dropped: {}}
 "#;
 
+/// A store that logs in with a token of a ServiceAccount. Nobody answers at its address; the token is asked for before.
+const LOGIN: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: vault-reader, namespace: orders}
+---
+apiVersion: secrets.atmos.tools/v1alpha1
+kind: Store
+metadata: {name: vault, namespace: orders}
+spec:
+  vault:
+    address: http://127.0.0.1:1
+    mount: secret
+    auth: {kubernetes: {role: orders, serviceAccount: {name: vault-reader, audience: vault}}}
+"#;
+
 async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
     let output = plane.kubectl(arguments).await.unwrap();
     assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
@@ -55,13 +71,15 @@ fn used(events: &[AuditEvent]) -> BTreeSet<Right> {
     let right = |event: &AuditEvent| {
         let own = event.namespace == NAMESPACE;
         let about_data = matches!(event.resource.as_str(), "secrets" | "configmaps");
+        let about_tokens = event.resource == "serviceaccounts" && event.subresource == "token";
         let role = match (about_data, own) {
+            _ if about_tokens => "Role/atmos-secrets-operator-tokens",
             (true, true) => "Role/atmos-secrets-operator",
             (true, false) => "ClusterRole/atmos-secrets-operator-namespace",
             (false, _) => "ClusterRole/atmos-secrets-operator",
         };
         // RBAC can limit a name only where the path has it.
-        let named = about_data && own && event.verb != "create";
+        let named = about_tokens || (about_data && own && event.verb != "create");
         Right {
             role: role.to_owned(),
             group: event.uri.strip_prefix("/apis/").and_then(|path| path.split('/').next()).unwrap_or("").to_owned(),
@@ -145,6 +163,8 @@ async fn every_granted_verb_is_used_and_none_is_missing() {
     let patch = r#"{"spec": {"targets": {"dropped": null}}}"#;
     kubectl(&plane, &["patch", "stack", "prod", "--namespace", "payments", "--type=merge", "--patch", patch]).await;
     wait_asked(&plane, "delete", "secrets", 1).await;
+
+    plane.apply_yaml(LOGIN).await.unwrap();
 
     let granted = of_the_operator();
     wait_until("every granted verb to be used", LIMIT, async || {

@@ -23,6 +23,7 @@ pub struct Right {
 const OPERATOR: &str = "ClusterRole/atmos-secrets-operator";
 const OWN: &str = "Role/atmos-secrets-operator";
 const GRANT: &str = "ClusterRole/atmos-secrets-operator-namespace";
+const TOKENS: &str = "Role/atmos-secrets-operator-tokens";
 const OURS: &str = "secrets.atmos.tools";
 
 /// Role, group, resource, names, verb, why.
@@ -60,6 +61,7 @@ const OF_THE_OPERATOR: &[Reasoned] = &[
     (GRANT, "", "configmaps", &[], "get", "sources of a sops store"),
     (GRANT, "", "configmaps", &[], "list", "what there is, at the start of a watch"),
     (GRANT, "", "configmaps", &[], "watch", "changed sources, at once"),
+    (TOKENS, "", "serviceaccounts/token", &["vault-reader"], "create", "logins of what serviceAccountTokens lists"),
 ];
 
 /// Of people: role, resource, verbs, why.
@@ -95,8 +97,8 @@ pub fn of_the_operator() -> BTreeSet<Right> {
 }
 
 /// With these, every right is granted that the chart can grant.
-pub const VALUES: &str =
-    "namespaces={orders,payments},clusterStoreSecrets={age-key},clusterStoreConfigMaps={sops-files}";
+pub const VALUES: &str = "namespaces={orders,payments},clusterStoreSecrets={age-key},\
+                          clusterStoreConfigMaps={sops-files},serviceAccountTokens.orders={vault-reader}";
 
 /// What the rules of an object grant, one entry for each verb.
 fn granted(role: &Value) -> Vec<Right> {
@@ -184,6 +186,7 @@ async fn only_the_operator_is_bound_and_only_where_it_was_asked_for() {
     assert_eq!(bindings("concurrency=32").await, bound(&[]));
     assert_eq!(bindings("namespaces={a}").await, bound(&[("RoleBinding", "a", GRANT)]));
     assert_eq!(bindings("namespaces={a,b}").await, bound(&[("RoleBinding", "a", GRANT), ("RoleBinding", "b", GRANT)]));
+    assert_eq!(bindings("serviceAccountTokens.a={b}").await, bound(&[("RoleBinding", "a", TOKENS)]));
     assert_eq!(bindings("clusterWide=true").await, bound(&[("ClusterRoleBinding", "everywhere", GRANT)]));
 }
 

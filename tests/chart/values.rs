@@ -30,6 +30,8 @@ async fn wrong_values_are_refused() {
         ("namespaces=[\"*\"]", "/namespaces/0': '*' does not match pattern"),
         ("clusterWide=\"yes\"", "/clusterWide': got string, want boolean"),
         ("clusterStoreSecrets=[\"\"]", "/clusterStoreSecrets/0': '' does not match pattern"),
+        ("serviceAccountTokens={\"a\":[]}", "/serviceAccountTokens/a': minItems: got 0, want 1"),
+        ("serviceAccountTokens={\"A\":[\"b\"]}", "invalid propertyName 'A'"),
         ("concurrency=0", "/concurrency': minimum: got 0, want 1"),
         ("concurrency=257", "/concurrency': maximum: got 257, want 256"),
         ("concurrency=1.5", "/concurrency': got number, want integer"),

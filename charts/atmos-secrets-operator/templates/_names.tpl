@@ -8,6 +8,9 @@ messages: the command that grants a namespace names the ClusterRole `atmos-secre
 {{/* The role that a RoleBinding grants in one namespace. */}}
 {{- define "operator.namespaceRole" -}}atmos-secrets-operator-namespace{{- end }}
 
+{{/* The Role for tokens of ServiceAccounts. */}}
+{{- define "operator.tokenRole" -}}atmos-secrets-operator-tokens{{- end }}
+
 {{/* The Secret with the key of the digests on targets. */}}
 {{- define "operator.digestKey" -}}atmos-secrets-digest-key{{- end }}
 
