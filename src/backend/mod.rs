@@ -17,6 +17,9 @@
 //! [`connect`] is the only place that names a driver. [`memory`] is the contract in its plainest form, for tests; the suite
 //! in `tests/conformance` holds every driver against the guarantees of [`Backend`], on real servers.
 
+pub mod aws;
+pub mod aws_secrets_manager;
+pub mod aws_ssm;
 pub mod batch;
 pub mod connect;
 pub mod credentials;
