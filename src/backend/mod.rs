@@ -4,6 +4,8 @@
 //! |---|---|---|---|---|---|---|---|
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
 //! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
+//! | `awsSecretsManager` | `backend::aws_secrets_manager` | 20 a call | yes | with a way back | yes | stage, id | no |
+//! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]

@@ -116,17 +116,17 @@ async fn a_cluster_store_serves_only_the_namespaces_that_it_admits() -> anyhow::
     assert!(message.contains(&expected), "{message}");
     assert!(condition(&status, STALLED).is_none());
 
-    // Admitted by name, then by a label; this kind of store is not built in yet.
+    // Admitted by name, then by a label; its credentials are a Secret that the operator may not read.
     let namespace = &tenant.namespace;
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{names: [{namespace}]}}, {aws}}}")).await?;
-    let status = tenant.wait_reason("prod", Reason::Unsupported).await?;
-    assert!(condition(&status, READY).unwrap().message.contains("awsSecretsManager"), "{status:?}");
+    let status = tenant.wait_reason("prod", Reason::GrantMissing).await?;
+    assert!(condition(&status, READY).unwrap().message.contains("/aws: RBAC gives no such right"), "{status:?}");
     let by_label = format!("matchLabels: {{kubernetes.io/metadata.name: {namespace}}}");
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{selector: {{{by_label}}}}}, {aws}}}")).await?;
     tenant
         .wait_status("prod", "the new generation", |status| status.inputs[&format!("ClusterStore/{name}")] == 3)
         .await?;
-    tenant.wait_reason("prod", Reason::Unsupported).await?;
+    tenant.wait_reason("prod", Reason::GrantMissing).await?;
     tenant
         .cluster_store(&name, &format!("{{allowedNamespaces: {{selector: {{matchLabels: {{no: way}}}}}}, {aws}}}"))
         .await?;

@@ -37,7 +37,7 @@ impl Asked {
             false => name_rule(name),
         };
         checked.map_err(|rule| {
-            Error::new(ErrorKind::InvalidKey, format!("`{name}` cannot be the name of a secret: {rule}"))
+            Error::new(ErrorKind::InvalidKey, format!("`{}` cannot be the name of a secret: {rule}", name.escape_debug()))
         })?;
         let version = match version.as_deref() {
             None => Wanted::Stage(CURRENT.to_owned()),

@@ -79,13 +79,16 @@ impl AwsSecretsManager {
         };
         let answer = match self.login.call(call).await {
             Ok(answer) => answer,
+            Err(error) if !self.login.has_keys().await => return all_failed(asked, &error),
             Err(error) if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
                 self.give_up_batches();
                 return self.read_singly(region, asked).await;
             }
             // One key that the service does not like, perhaps: each must speak for itself.
-            Err(error) if error.kind == ErrorKind::InvalidConfig => return self.read_singly(region, asked).await,
-            Err(error) => return asked.into_iter().map(|(index, _)| (index, Err(error.clone()))).collect(),
+            Err(error) if matches!(error.kind, ErrorKind::InvalidConfig | ErrorKind::NotFound) => {
+                return self.read_singly(region, asked).await;
+            }
+            Err(error) => return all_failed(asked, &error),
         };
         let mut values = answer.secret_values.unwrap_or_default();
         let failures = answer.errors.unwrap_or_default();
@@ -201,6 +204,10 @@ impl AwsSecretsManager {
             stages: answer.version_ids_to_stages.unwrap_or_default(),
         })
     }
+}
+
+fn all_failed(asked: Vec<(usize, &Asked)>, error: &Error) -> Vec<(usize, Result<Versioned, Error>)> {
+    asked.into_iter().map(|(index, _)| (index, Err(error.clone()))).collect()
 }
 
 /// What a secret within its recovery window is.

@@ -117,7 +117,7 @@ impl AwsSsm {
             Ok(answer) => return taken(asked, answer),
             Err(error) => error,
         };
-        if asked.len() < 2 || !may_be_of_one(error.kind) {
+        if asked.len() < 2 || !may_be_of_one(error.kind) || !self.login.has_keys().await {
             return asked.into_iter().map(|asked| (asked, Err(error.clone()))).collect();
         }
         let singles = asked.into_iter().map(|asked| async move {

@@ -21,7 +21,7 @@ impl Asked {
     pub(super) fn new(key: &Key) -> Result<Self, Error> {
         let Key { name, version } = key;
         name_rule(name).map_err(|rule| {
-            Error::new(ErrorKind::InvalidKey, format!("`{name}` cannot be the name of a parameter: {rule}"))
+            Error::new(ErrorKind::InvalidKey, format!("`{}` cannot be the name of a parameter: {rule}", name.escape_debug()))
         })?;
         if let Some(version) = version
             && !is_version(version)

@@ -160,6 +160,11 @@ impl Login {
         }
     }
 
+    /// Whether there are credentials: an error of a call is AWS's answer to it then, and not that of a login.
+    pub async fn has_keys(&self) -> bool {
+        self.state.lock().await.kept.is_some()
+    }
+
     /// Gives up credentials that were refused. `used` is the login that they were from, or an older one. `false`: there
     /// are no better ones to be had now.
     async fn renew(&self, used: u64) -> bool {
