@@ -11,7 +11,7 @@ use atmos_secrets::backend::credentials::{Credentials, Surroundings, UserCredent
 use atmos_secrets::backend::{Backend, Error, ErrorKind, Key};
 use e2e::{Fault, Matching, Moto};
 use http::header::AUTHORIZATION;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::aws::{self, Aws, REGION, auth, refusal, role};
 use crate::kubernetes::base64;
@@ -44,10 +44,10 @@ async fn store(aws: &Aws) {
     let _ = aws.call("secretsmanager.CreateSecret", create).await;
 }
 
-/// A role that `trusted` may assume, if `external` is said, and that may do `actions`.
-async fn make_role(moto: &Moto, name: &str, trusted: &str, actions: &[&str]) {
+/// A role that `trusted` may assume under `condition`, and that may do `actions`.
+async fn make_role(moto: &Moto, name: &str, trusted: &str, condition: Value, actions: &[&str]) {
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole"],
-        "Principal": {"AWS": trusted}}]});
+        "Principal": {"AWS": trusted}, "Condition": condition}]});
     let trust = trust.to_string();
     let fields = [("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", trust.as_str())];
     aws::iam(moto, &fields).await;
@@ -138,9 +138,12 @@ async fn roles_are_assumed_one_after_the_other() {
     let (id, key) = aws::user(aws.moto, "app", &["sts:AssumeRole"]).await;
     aws.set_keys("app", &id, &key).await;
     let reading = ["secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue"];
-    make_role(aws.moto, "first", "arn:aws:iam::123456789012:user/app", &["sts:AssumeRole"]).await;
-    make_role(aws.moto, "second", "arn:aws:sts::123456789012:assumed-role/first/*", &reading).await;
-    make_role(aws.moto, "closed", "arn:aws:iam::123456789012:user/somebody-else", &reading).await;
+    let (user, session) = ("arn:aws:iam::123456789012:user/app", format!("{}-app", aws.cluster.namespace));
+    make_role(aws.moto, "first", user, json!({}), &["sts:AssumeRole"]).await;
+    let session = format!("arn:aws:sts::123456789012:assumed-role/first/{session}");
+    let external = json!({"StringEquals": {"sts:ExternalId": "customer-7"}});
+    make_role(aws.moto, "second", &session, external, &reading).await;
+    make_role(aws.moto, "closed", "arn:aws:iam::123456789012:user/somebody-else", json!({}), &reading).await;
     aws.moto.check_rights().await.unwrap();
 
     let error = read(&connect(&aws, auth("app")).await).await.unwrap_err();
@@ -161,14 +164,19 @@ async fn roles_are_assumed_one_after_the_other() {
     assert!(asked[0].contains("role/first") && asked[0].contains(&session), "{}", asked[0]);
     assert!(asked[1].contains("role/second") && asked[1].contains("ExternalId=customer-7"), "{}", asked[1]);
 
+    let chain = AwsAuth { assume_role: vec![role("first"), role("second")], ..auth("app") };
+    let error = read(&try_connect(&aws, chain, &around).await.unwrap()).await.unwrap_err();
+    assert!(error.message.contains("role/second: its trust policy"), "without the external id: {error}");
+    assert_eq!(bodies.lock().unwrap().len(), 4);
+
     let named = AssumeRole { session_name: Some("somebody".into()), ..role("closed") };
     let closed = AwsAuth { assume_role: vec![named], ..auth("app") };
     let backend = try_connect(&aws, closed, &around).await.unwrap();
     let error = read(&backend).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unauthenticated, "{error}");
     assert!(error.message.contains("role/closed: its trust policy"), "{error}");
-    assert_eq!(bodies.lock().unwrap().len(), 3, "no storm");
-    assert!(bodies.lock().unwrap()[2].contains("RoleSessionName=somebody"));
+    assert_eq!(bodies.lock().unwrap().len(), 5, "no storm");
+    assert!(bodies.lock().unwrap()[4].contains("RoleSessionName=somebody"));
     log::assert_clean();
 }
 

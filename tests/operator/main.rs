@@ -4,6 +4,7 @@
 mod harness;
 
 mod api_server;
+mod aws;
 mod collisions;
 mod deletion;
 mod gone_values;
