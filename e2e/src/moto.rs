@@ -45,7 +45,9 @@ impl Moto {
         let server = Guarded::start(&Program {
             name: "moto".to_owned(),
             path: program,
-            arguments: ["-H".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()].map(Into::into).into(),
+            arguments: ["-H".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()]
+                .map(Into::into)
+                .into(),
             environment: Vec::new(),
             folder: PathBuf::from(folder.path()),
             log: folder.path().join("moto.log"),
@@ -105,7 +107,8 @@ impl Moto {
 
     async fn post(&self, path: &str, body: &'static str) -> anyhow::Result<()> {
         let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let request = Request::post(format!("{}{path}", self.url)).body(Full::new(Bytes::from_static(body.as_bytes())))?;
+        let request =
+            Request::post(format!("{}{path}", self.url)).body(Full::new(Bytes::from_static(body.as_bytes())))?;
         let answer = client.request(request).await.context("moto does not answer")?;
         let status = answer.status();
         // Read to its end, so that the connection ends well.

@@ -181,9 +181,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
             (Arc::new(aws_secrets_manager::connect(spec, &around).await.map_err(in_context)?), Vec::new())
         }
         Provider::AwsSsm(spec) => (Arc::new(aws_ssm::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
-        Provider::Vault(_)
-        | Provider::AzureKeyVault(_)
-        | Provider::GcpSecretManager(_) => {
+        Provider::Vault(_) | Provider::AzureKeyVault(_) | Provider::GcpSecretManager(_) => {
             let message = format!("store kind {kind} is not supported by this version");
             return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
         }

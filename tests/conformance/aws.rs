@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use atmos_secrets::api::store::{AssumeRole, AwsAuth, AwsKeys, Encoding};
+use atmos_secrets::backend::ErrorKind;
 use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings};
 use atmos_secrets::backend::network::{Network, Settings};
-use atmos_secrets::backend::ErrorKind;
 use e2e::{Fault, FaultProxy, Matching, Moto};
 use http::HeaderName;
 use serde_json::{Value, json};
@@ -54,7 +54,8 @@ impl Aws {
 
     /// Puts keys into a Secret, one with a line feed at its end as files have it.
     pub async fn set_keys(&self, secret: &str, id: &str, key: &str) {
-        let data = json!({"accessKeyId": base64(id.as_bytes()), "secretAccessKey": base64(format!("{key}\n").as_bytes())});
+        let data =
+            json!({"accessKeyId": base64(id.as_bytes()), "secretAccessKey": base64(format!("{key}\n").as_bytes())});
         self.cluster.patch_secret(secret, &json!({"data": data})).await;
     }
 
@@ -66,7 +67,8 @@ impl Aws {
             services: vec![format!("aws-sts={}", self.sts.url()).parse().unwrap()],
             ..Settings::default()
         };
-        let rights = StoreRights { own_account: "system:serviceaccount:operator:operator".into(), ..StoreRights::default() };
+        let rights =
+            StoreRights { own_account: "system:serviceaccount:operator:operator".into(), ..StoreRights::default() };
         Surroundings {
             store: "Store/app".into(),
             namespace: namespace.clone(),
@@ -92,7 +94,9 @@ impl Aws {
 
 /// As [`Aws::call`], in any region.
 pub async fn call(url: &str, region: &str, service: &str, operation: &str, body: Value) -> Result<Value, String> {
-    let credential = format!("AWS4-HMAC-SHA256 Credential=behind/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0");
+    let credential = format!(
+        "AWS4-HMAC-SHA256 Credential=behind/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    );
     let answer = reqwest::Client::new()
         .post(url)
         .header("authorization", credential)
@@ -109,8 +113,10 @@ pub async fn call(url: &str, region: &str, service: &str, operation: &str, body:
 
 /// Calls an operation of IAM, and returns the XML.
 pub async fn iam(moto: &Moto, fields: &[(&str, &str)]) -> String {
-    let credential = "AWS4-HMAC-SHA256 Credential=behind/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
-    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let credential =
+        "AWS4-HMAC-SHA256 Credential=behind/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let fields = fields.iter().map(|(name, value)| format!("{name}={}", encode(value)));
     let body = fields.chain(["Version=2010-05-08".to_owned()]).collect::<Vec<_>>().join("&");
     let answer = reqwest::Client::new()

@@ -51,7 +51,8 @@ async fn make_role(moto: &Moto, name: &str, trusted: &str, condition: Value, act
     let trust = trust.to_string();
     let fields = [("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", trust.as_str())];
     aws::iam(moto, &fields).await;
-    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
+    let policy =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
     let policy = policy.to_string();
     let fields = [("Action", "PutRolePolicy"), ("RoleName", name), ("PolicyName", "p"), ("PolicyDocument", &policy)];
     aws::iam(moto, &fields).await;
@@ -164,9 +165,10 @@ async fn roles_are_assumed_one_after_the_other() {
     assert!(asked[0].contains("role/first") && asked[0].contains(&session), "{}", asked[0]);
     assert!(asked[1].contains("role/second") && asked[1].contains("ExternalId=customer-7"), "{}", asked[1]);
 
-    let chain = AwsAuth { assume_role: vec![role("first"), role("second")], ..auth("app") };
+    let wrong = AssumeRole { external_id: Some("customer-8".into()), ..role("second") };
+    let chain = AwsAuth { assume_role: vec![role("first"), wrong], ..auth("app") };
     let error = read(&try_connect(&aws, chain, &around).await.unwrap()).await.unwrap_err();
-    assert!(error.message.contains("role/second: its trust policy"), "without the external id: {error}");
+    assert!(error.message.contains("role/second: its trust policy"), "{error}");
     assert_eq!(bodies.lock().unwrap().len(), 4);
 
     let named = AssumeRole { session_name: Some("somebody".into()), ..role("closed") };
@@ -186,7 +188,8 @@ async fn a_service_account_is_a_web_identity() {
     let aws = Aws::new("aws-web-identity").await;
     store(&aws).await;
     let namespace = &aws.cluster.namespace;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": namespace}});
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": namespace}});
     aws.cluster.control_plane.apply_yaml(&account.to_string()).await.unwrap();
     let (bodies, url) = recording_sts(aws.moto).await;
     let around = with_sts(&aws, &url);

@@ -118,9 +118,19 @@ impl Subject for Store {
 
     fn illegal_keys(&self) -> Vec<Key> {
         let long = "x".repeat(513);
-        ["", "a b", "a:b", "a#b", "a\n", "ü", &long, "arn:aws:ssm:x", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a"]
-            .map(Key::current)
-            .to_vec()
+        [
+            "",
+            "a b",
+            "a:b",
+            "a#b",
+            "a\n",
+            "ü",
+            &long,
+            "arn:aws:ssm:x",
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a",
+        ]
+        .map(Key::current)
+        .to_vec()
     }
 
     async fn failing(&self) -> Vec<(&'static str, Arc<dyn Backend>, ErrorKind)> {
@@ -135,7 +145,8 @@ impl Subject for Store {
         silent.inject(Fault::Stall, Matching::any());
         let silent = Arc::new(connect(&self.aws, &spec(&silent.url()), Encoding::Atmos).await);
         let limit = Duration::from_millis(300);
-        let late = Guarded::new(silent, "Store/app".into(), limit, Arc::new(|_: Operation, _: &'static str, _: Duration| {}));
+        let late =
+            Guarded::new(silent, "Store/app".into(), limit, Arc::new(|_: Operation, _: &'static str, _: Duration| {}));
         failing.remove(0);
         failing.push(("silence", Arc::new(late), ErrorKind::Timeout));
         failing
@@ -208,8 +219,7 @@ async fn values_are_those_of_atmos() {
 async fn twenty_values_are_one_call() {
     let aws = Aws::new("asm-batches").await;
     let backend = connect(&aws, &spec(&aws.proxy.url()), Encoding::Atmos).await;
-    let keys: Vec<Key> =
-        (0..41).map(|number| Key::current(format!("{}/K{number}", aws.cluster.namespace))).collect();
+    let keys: Vec<Key> = (0..41).map(|number| Key::current(format!("{}/K{number}", aws.cluster.namespace))).collect();
     for key in &keys {
         store(&aws, &key.name, key.name.as_bytes()).await;
     }
@@ -295,7 +305,10 @@ async fn arns_whole_and_partial() {
     backend.write(&keys[1], &SecretValue::from("new".to_owned()), Precondition::None).await.unwrap();
     assert!(read(&backend, &name, None).await.unwrap().value.equals(b"new"));
     let absent = Key::current(format!("{}-none", &partial));
-    assert_eq!(kind(&backend.write(&absent, &SecretValue::new(vec![1]), Precondition::None).await), ErrorKind::NotFound);
+    assert_eq!(
+        kind(&backend.write(&absent, &SecretValue::new(vec![1]), Precondition::None).await),
+        ErrorKind::NotFound
+    );
 }
 
 #[tokio::test]
@@ -356,7 +369,8 @@ async fn denied_is_not_missing_and_a_denied_batch_is_remembered() {
     aws.set_keys("unknown", "AKIAXXXXXXXXXXXXXXXX", &key).await;
     let (id, key) = aws::user(aws.moto, "single", &["secretsmanager:GetSecretValue"]).await;
     aws.set_keys("single", &id, &key).await;
-    let (id, key) = aws::user(aws.moto, "reader", &["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"]).await;
+    let (id, key) =
+        aws::user(aws.moto, "reader", &["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"]).await;
     aws.set_keys("reader", &id, &key).await;
     aws.moto.check_rights().await.unwrap();
 
@@ -371,15 +385,24 @@ async fn denied_is_not_missing_and_a_denied_batch_is_remembered() {
             assert_eq!(kind(&result), expected, "{who}: {:?}", result.as_ref().err());
         }
         assert_eq!(kind(&only(backend.probe(&keys[..1]).await)), expected, "{who}");
-        assert_eq!(backend.check().await.map_err(|error| error.kind), match expected {
-            ErrorKind::PermissionDenied => Ok(()),
-            kind => Err(kind),
-        });
+        assert_eq!(
+            backend.check().await.map_err(|error| error.kind),
+            match expected {
+                ErrorKind::PermissionDenied => Ok(()),
+                kind => Err(kind),
+            }
+        );
     }
     let (singles, batches) = (aws.count("secretsmanager.GetSecretValue"), aws.count("BatchGetSecretValue"));
     let single = connect(&aws, &Spec { auth: Some(auth("single")), ..spec(&aws.proxy.url()) }, Encoding::Atmos).await;
     for _ in 0..2 {
-        assert!(single.read(&keys).await.iter().all(|result| result.as_ref().is_ok_and(|found| found.value.equals(CANARY.as_bytes()))));
+        assert!(
+            single
+                .read(&keys)
+                .await
+                .iter()
+                .all(|result| result.as_ref().is_ok_and(|found| found.value.equals(CANARY.as_bytes())))
+        );
     }
     assert_eq!((batches.hits(), singles.hits()), (1, 6), "the denial is remembered");
     let reader = connect(&aws, &Spec { auth: Some(auth("reader")), ..spec(&aws.proxy.url()) }, Encoding::Atmos).await;
@@ -398,7 +421,10 @@ async fn a_replica_answers_while_the_first_region_does_not() {
     aws.call("secretsmanager.CreateSecret", create).await.unwrap();
     store(&aws, &name("HERE"), b"here").await;
     let spec = Spec { replica_regions: vec!["eu-west-1".into()], ..spec(&aws.proxy.url()) };
-    let around = atmos_secrets::backend::credentials::Surroundings { timeout: Duration::from_secs(2), ..aws.around(Encoding::Atmos) };
+    let around = atmos_secrets::backend::credentials::Surroundings {
+        timeout: Duration::from_secs(2),
+        ..aws.around(Encoding::Atmos)
+    };
     let backend = aws_secrets_manager::connect(&spec, &around).await.unwrap();
     let keys = ["BOTH", "HERE", "NONE"].map(|key| Key::current(name(key)));
     let away = aws.proxy.inject(Fault::answer(503), region(REGION));
@@ -429,7 +455,8 @@ async fn one_key_that_fails_in_a_batch_fails_alone() {
     log::watch();
     let aws = Aws::new("asm-errors").await;
     let keys = ["DENIED", "BROKEN", "THROTTLED", "GOOD"].map(|name| Key::current(format!("app/{name}")));
-    let failed = |number: usize, code: &str| json!({"SecretId": keys[number].name, "ErrorCode": code, "Message": CANARY});
+    let failed =
+        |number: usize, code: &str| json!({"SecretId": keys[number].name, "ErrorCode": code, "Message": CANARY});
     let answer = json!({
         "SecretValues": [{"Name": keys[3].name, "ARN": "arn:aws:secretsmanager:us-east-1:1:secret:app/GOOD-abcdef",
             "VersionId": "1", "SecretString": "good", "VersionStages": ["AWSCURRENT"]}],

@@ -125,7 +125,8 @@ impl Subject for Store {
         std::mem::forget(silent);
         let silent = Arc::new(connect(&self.aws, &spec(&url), Encoding::Atmos).await);
         let limit = Duration::from_millis(300);
-        let late = Guarded::new(silent, "Store/app".into(), limit, Arc::new(|_: Operation, _: &'static str, _: Duration| {}));
+        let late =
+            Guarded::new(silent, "Store/app".into(), limit, Arc::new(|_: Operation, _: &'static str, _: Duration| {}));
         failing.push(("silence", Arc::new(late), ErrorKind::Timeout));
         failing
     }
@@ -326,7 +327,10 @@ async fn one_parameter_that_fails_the_call_fails_alone() {
     for word in ["AccessDeniedException", "InvalidKeyId", "ValidationException"] {
         aws.proxy.inject(refusal(400, word), Matching::any().header(target(), "GetParameters").times(1));
         let results = backend.read(&keys).await;
-        assert!(results[..2].iter().all(|result| result.as_ref().is_ok_and(|found| found.value.equals(CANARY.as_bytes()))), "{word}");
+        assert!(
+            results[..2].iter().all(|result| result.as_ref().is_ok_and(|found| found.value.equals(CANARY.as_bytes()))),
+            "{word}"
+        );
         assert_eq!(kind(&results[2]), ErrorKind::NotFound, "{word}");
     }
     // What concerns the store fails all at once.
@@ -340,7 +344,8 @@ async fn one_parameter_that_fails_the_call_fails_alone() {
 async fn a_write_keeps_its_condition_and_what_the_store_says_of_new_parameters() {
     let aws = Aws::new("parameters-writes").await;
     let tags = [("team".to_owned(), TagValue("payments".into()))].into();
-    let spec = Spec { kms_key_id: Some("alias/app".into()), tier: Some(SsmTier::Advanced), tags, ..spec(&aws.proxy.url()) };
+    let spec =
+        Spec { kms_key_id: Some("alias/app".into()), tier: Some(SsmTier::Advanced), tags, ..spec(&aws.proxy.url()) };
     let backend = connect(&aws, &spec, Encoding::Atmos).await;
     let key = Key::current(format!("/{}/K", aws.cluster.namespace));
     let value = |text: &str| SecretValue::from(text.to_owned());

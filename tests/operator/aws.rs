@@ -82,7 +82,9 @@ impl Aws {
 
     async fn call(&self, operation: &str, body: Value) -> anyhow::Result<Value> {
         let service = if operation.starts_with("AmazonSSM") { "ssm" } else { "secretsmanager" };
-        let credential = format!("AWS4-HMAC-SHA256 Credential=behind/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0");
+        let credential = format!(
+            "AWS4-HMAC-SHA256 Credential=behind/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         let request = reqwest::Client::new().post(Moto::shared().await?.url()).header(AUTHORIZATION, credential);
         let request = request.header("content-type", "application/x-amz-json-1.1").header(target(), operation);
         let answer = request.body(body.to_string()).send().await?;
@@ -148,8 +150,7 @@ async fn values_of_every_scope_and_version_arrive_and_change() -> anyhow::Result
         );
         tenant.stack("prod", &spec).await?;
         let status = tenant.wait_ready("prod").await?;
-        let mut data =
-            vec![("API_KEY", &*stack), ("BEFORE", &old), ("DB_PASSWORD", &own), ("ROOT_CA", &global)];
+        let mut data = vec![("API_KEY", &*stack), ("BEFORE", &old), ("DB_PASSWORD", &own), ("ROOT_CA", &global)];
         tenant.wait_secret("prod-orders-db", secret(&data)).await?;
         assert_eq!(state(&status, "LATE"), (SecretState::Missing, Some(Reason::ValueMissing)), "{kind}");
         assert_eq!(state(&status, "NEVER"), (SecretState::Missing, Some(Reason::VersionMissing)), "{kind}");
@@ -226,7 +227,9 @@ async fn corrected_credentials_take_effect_without_a_restart() -> anyhow::Result
 #[tokio::test]
 async fn an_endpoint_outside_the_allow_list_is_never_asked() -> anyhow::Result<()> {
     let aws = Aws::new().await?;
-    for endpoint in ["https://169.254.169.254", "https://elsewhere.example.com", "https://[::ffff:169.254.169.254]:8443"] {
+    for endpoint in
+        ["https://169.254.169.254", "https://elsewhere.example.com", "https://[::ffff:169.254.169.254]:8443"]
+    {
         let kind = format!("awsSsm: {{region: us-east-1, endpoint: '{endpoint}', auth: {{secret: {{name: aws}}}}}}");
         aws.tenant.store("app", &format!("{{prefix: /x, {kind}}}")).await?;
         aws.tenant.stack("prod", ORDERS).await?;
@@ -252,8 +255,6 @@ async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
         for name in &names {
             aws.put(kind, &format!("prod/{name}"), &value).await?;
         }
-        let role = ", assumeRole: [{roleArn: 'arn:aws:iam::123456789012:role/reader'}]";
-        aws.store("app", kind, role).await?;
         // All Stacks carry one Atmos name, so that they share the stack's secrets.
         let vars: Vec<String> = names.iter().map(|name| format!("{name}: {{}}")).collect();
         let spec = format!(
@@ -263,6 +264,13 @@ async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
         for stack in ["one", "two", "three"] {
             tenant.stack(stack, &spec).await?;
         }
+        // The namespace is in use, and its Secrets are watched, before the store comes: a Secret with credentials that
+        // begins to be watched is looked at anew.
+        for stack in ["one", "two", "three"] {
+            tenant.wait_reason(stack, Reason::BackendNotFound).await?;
+        }
+        let role = ", assumeRole: [{roleArn: 'arn:aws:iam::123456789012:role/reader'}]";
+        aws.store("app", kind, role).await?;
         for stack in ["one", "two", "three"] {
             tenant.wait_ready(stack).await?;
         }

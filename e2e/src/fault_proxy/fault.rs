@@ -225,7 +225,8 @@ mod tests {
     fn all_headers_must_have_their_parts() {
         let target = HeaderName::from_static("x-amz-target");
         let matching = Matching::any().header(target.clone(), "GetSecretValue");
-        let with = |value: &'static str| HeaderMap::from_iter([(target.clone(), http::HeaderValue::from_static(value))]);
+        let with =
+            |value: &'static str| HeaderMap::from_iter([(target.clone(), http::HeaderValue::from_static(value))]);
         assert!(matching.fits("POST", "/", &with("secretsmanager.GetSecretValue")));
         assert!(!matching.fits("POST", "/", &with("secretsmanager.DescribeSecret")));
         assert!(!matching.fits("POST", "/", &HeaderMap::new()));

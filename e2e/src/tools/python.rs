@@ -32,7 +32,10 @@ pub(super) fn ensure_moto() -> anyhow::Result<PathBuf> {
     if finished.exists() {
         fs::remove_dir_all(&finished).with_context(|| format!("could not clear {}", finished.display()))?;
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&finished), "make a virtual environment: is python3-venv installed?")?;
+    run(
+        Command::new("python3").args(["-m", "venv"]).arg(&finished),
+        "make a virtual environment: is python3-venv installed?",
+    )?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
     let install = ["--require-hashes", "--requirement"];
     run(

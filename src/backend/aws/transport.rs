@@ -54,9 +54,8 @@ async fn send(network: &Client, request: HttpRequest) -> Result<HttpResponse, Er
     let body = body.bytes().ok_or_else(|| unusable("a request with a stream"))?;
     let body = Bytes::copy_from_slice(body);
     let answer = network.send(http::Request::from_parts(parts, body)).await?;
-    HttpResponse::try_from(answer.map(SdkBody::from)).map_err(|_| {
-        Error::new(ErrorKind::Unexpected, "the answer has headers that are no text")
-    })
+    HttpResponse::try_from(answer.map(SdkBody::from))
+        .map_err(|_| Error::new(ErrorKind::Unexpected, "the answer has headers that are no text"))
 }
 
 /// The error itself stays in there, to be found again; the SDK sees only what it may act on.

@@ -24,8 +24,12 @@ pub(super) fn codes(code: &str) -> Option<Meaning> {
         "DecryptionFailure" => {
             (ErrorKind::Undecodable, "its KMS key is disabled or deleted, or does not decrypt it; see the key's state")
         }
-        "EncryptionFailure" => (ErrorKind::InvalidConfig, "the KMS key does not encrypt it; see kmsKeyId and its state"),
-        "ResourceExistsException" => (ErrorKind::Conflict, "somebody else wrote it at the same time, or it has a value"),
+        "EncryptionFailure" => {
+            (ErrorKind::InvalidConfig, "the KMS key does not encrypt it; see kmsKeyId and its state")
+        }
+        "ResourceExistsException" => {
+            (ErrorKind::Conflict, "somebody else wrote it at the same time, or it has a value")
+        }
         "PreconditionNotMetException" => (ErrorKind::Conflict, "its state changed in between"),
         "LimitExceededException" => (ErrorKind::PermissionDenied, "a quota of AWS Secrets Manager is exhausted"),
         "InvalidParameterException" | "ValidationException" | "InvalidNextTokenException" => {

@@ -191,7 +191,8 @@ impl AwsSecretsManager {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if bytes.is_empty() {
-            let message = format!("cannot write the secret {id}: the service holds no empty value but with encoding atmos");
+            let message =
+                format!("cannot write the secret {id}: the service holds no empty value but with encoding atmos");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         Ok(match std::str::from_utf8(bytes) {
@@ -218,7 +219,8 @@ impl AwsSecretsManager {
             let message = format!("cannot {tried}: an ARN names a secret that is there already");
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        let tags: Vec<Tag> = self.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+        let tags: Vec<Tag> =
+            self.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
         let call = || {
             let (text, bytes) = stored.clone();
             let call = self.home.client.create_secret().name(&asked.id).set_kms_key_id(self.kms_key_id.clone());
@@ -252,7 +254,10 @@ impl Backend for AwsSecretsManager {
         distinct.dedup();
         let results = self.read_anywhere(distinct).await;
         let answer = |asked: Result<Asked, Error>| {
-            results.get(&asked?).cloned().unwrap_or_else(|| Err(Error::new(ErrorKind::Unexpected, "no answer for the key")))
+            results
+                .get(&asked?)
+                .cloned()
+                .unwrap_or_else(|| Err(Error::new(ErrorKind::Unexpected, "no answer for the key")))
         };
         asked.into_iter().map(answer).collect()
     }

@@ -37,7 +37,10 @@ impl Asked {
             false => name_rule(name),
         };
         checked.map_err(|rule| {
-            Error::new(ErrorKind::InvalidKey, format!("`{}` cannot be the name of a secret: {rule}", name.escape_debug()))
+            Error::new(
+                ErrorKind::InvalidKey,
+                format!("`{}` cannot be the name of a secret: {rule}", name.escape_debug()),
+            )
         })?;
         let version = match version.as_deref() {
             None => Wanted::Stage(CURRENT.to_owned()),
@@ -94,8 +97,7 @@ impl Asked {
 /// Version ids have 32 to 64 characters (`ClientRequestToken`), usually those of a UUID. A label that looks like that is
 /// not found.
 fn is_id(version: &str) -> bool {
-    (32..=64).contains(&version.len())
-        && version.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    (32..=64).contains(&version.len()) && version.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn name_rule(name: &str) -> Result<(), String> {
@@ -179,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_by_name_or_arn() {
-        let is_named = |id: &str, name: &str, arn: &str| asked(id, None).is_ok_and(|a| a.is_named(Some(name), Some(arn)));
+        let is_named =
+            |id: &str, name: &str, arn: &str| asked(id, None).is_ok_and(|a| a.is_named(Some(name), Some(arn)));
         assert!(is_named("app/db", "app/db", ARN));
         assert!(is_named(ARN, "app/db", ARN));
         assert!(is_named("arn:aws:secretsmanager:us-east-1:123456789012:secret:app/db", "app/db", ARN));

@@ -44,7 +44,8 @@ struct Answer {
 impl AwsSecretsManager {
     /// One result for each of `asked`, in order.
     pub(super) async fn read_in(&self, region: &Region, asked: &[&Asked]) -> Vec<Result<Versioned, Error>> {
-        let (current, others): (Vec<_>, Vec<_>) = (0..).zip(asked.iter().copied()).partition(|(_, asked)| asked.is_current());
+        let (current, others): (Vec<_>, Vec<_>) =
+            (0..).zip(asked.iter().copied()).partition(|(_, asked)| asked.is_current());
         let chunks: Vec<Vec<(usize, &Asked)>> = current.chunks(BATCH).map(<[_]>::to_vec).collect();
         let batches = chunks.into_iter().map(|chunk| self.read_batch(region, chunk));
         let batches = futures::stream::iter(batches.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_BATCHES);
@@ -64,11 +65,7 @@ impl AwsSecretsManager {
         futures::stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_CALLS).collect().await
     }
 
-    async fn read_batch(
-        &self,
-        region: &Region,
-        asked: Vec<(usize, &Asked)>,
-    ) -> Vec<(usize, Result<Versioned, Error>)> {
+    async fn read_batch(&self, region: &Region, asked: Vec<(usize, &Asked)>) -> Vec<(usize, Result<Versioned, Error>)> {
         if self.no_batches.load(Ordering::SeqCst) {
             return self.read_singly(region, asked).await;
         }
@@ -96,9 +93,9 @@ impl AwsSecretsManager {
         let mut again = Vec::new();
         for (index, asked) in asked {
             let found = values.iter().position(|value| asked.is_named_in(value, &region.name));
-            let failure = failures.iter().find(|failure| {
-                failure.secret_id.as_deref().is_some_and(|id| id == asked.id_in(&region.name))
-            });
+            let failure = failures
+                .iter()
+                .find(|failure| failure.secret_id.as_deref().is_some_and(|id| id == asked.id_in(&region.name)));
             match (found, failure) {
                 (Some(position), _) => match self.taken(asked, values.swap_remove(position).into()) {
                     Ok(value) => results.push((index, Ok(value))),

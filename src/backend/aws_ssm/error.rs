@@ -46,7 +46,9 @@ pub(super) fn codes(code: &str) -> Option<Meaning> {
 /// The same for a write, where a KMS key is what the Store names.
 pub(super) fn codes_of_writes(code: &str) -> Option<Meaning> {
     match code {
-        "InvalidKeyId" => Some((ErrorKind::InvalidConfig, "the KMS key cannot be used; see kmsKeyId and the key's state")),
+        "InvalidKeyId" => {
+            Some((ErrorKind::InvalidConfig, "the KMS key cannot be used; see kmsKeyId and the key's state"))
+        }
         _ => codes(code),
     }
 }

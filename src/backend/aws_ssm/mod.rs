@@ -141,10 +141,14 @@ impl AwsSsm {
 
     /// GetParameters says of a name and of a version in one word that it is not there; the names alone tell which.
     async fn tell_missing_versions(&self, found: &mut Parameters) {
-        let is_missing = |result: &Result<Parameter, Error>| result.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound);
+        let is_missing =
+            |result: &Result<Parameter, Error>| result.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound);
         let missing = found.iter().filter(|(asked, result)| asked.version.is_some() && is_missing(result));
-        let names: Vec<Asked> =
-            missing.map(|(asked, _)| Asked { name: asked.name.clone(), version: None }).collect::<BTreeSet<_>>().into_iter().collect();
+        let names: Vec<Asked> = missing
+            .map(|(asked, _)| Asked { name: asked.name.clone(), version: None })
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         for batch in batches(&names) {
             for (name, result) in self.fetch_batch(batch, false).await {
                 if result.is_err() {
@@ -206,7 +210,10 @@ impl AwsSsm {
             return refused(ErrorKind::Unsupported, "AWS refuses {{…}} in the value of a parameter");
         }
         if is_wrapped(text) {
-            return refused(ErrorKind::Unsupported, "ciphertext of KMS could not be told from a value that was not decrypted");
+            return refused(
+                ErrorKind::Unsupported,
+                "ciphertext of KMS could not be told from a value that was not decrypted",
+            );
         }
         Ok(text.to_owned())
     }
@@ -226,7 +233,8 @@ impl AwsSsm {
         match self.login.call(call).await {
             Ok(answer) => Ok(answer.version.to_string()),
             Err(error) if error.kind == ErrorKind::InvalidConfig && text.len() > LARGEST_STANDARD => {
-                let message = format!("cannot {tried}: it may be larger than the standard tier takes; set tier: Advanced");
+                let message =
+                    format!("cannot {tried}: it may be larger than the standard tier takes; set tier: Advanced");
                 Err(Error::new(ErrorKind::TooLarge, message))
             }
             Err(error) => Err(error),
@@ -353,7 +361,8 @@ impl Backend for AwsSsm {
             Precondition::Version(version) => {
                 let found = self.fetch(std::slice::from_ref(&asked), false).await;
                 let conflict = || {
-                    let message = format!("the parameter {} is not as it was expected: somebody else wrote it", asked.name);
+                    let message =
+                        format!("the parameter {} is not as it was expected: somebody else wrote it", asked.name);
                     Error::new(ErrorKind::Conflict, message)
                 };
                 match found.get(&asked) {

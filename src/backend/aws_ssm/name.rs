@@ -21,7 +21,10 @@ impl Asked {
     pub(super) fn new(key: &Key) -> Result<Self, Error> {
         let Key { name, version } = key;
         name_rule(name).map_err(|rule| {
-            Error::new(ErrorKind::InvalidKey, format!("`{}` cannot be the name of a parameter: {rule}", name.escape_debug()))
+            Error::new(
+                ErrorKind::InvalidKey,
+                format!("`{}` cannot be the name of a parameter: {rule}", name.escape_debug()),
+            )
         })?;
         if let Some(version) = version
             && !is_version(version)

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
-    Vault,
+    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms,
+    SopsVaultTransit, Vault,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -113,7 +113,8 @@ async fn a_store_of_aws_needs_credentials_and_an_endpoint_that_is_allowed() {
         auth,
         ..AwsSecretsManager::default()
     };
-    let in_secret = AwsAuth { secret: Some(AwsKeys { name: "aws".into(), ..AwsKeys::default() }), ..AwsAuth::default() };
+    let in_secret =
+        AwsAuth { secret: Some(AwsKeys { name: "aws".into(), ..AwsKeys::default() }), ..AwsAuth::default() };
     for (spec, expected) in [
         (aws(None, None), ErrorKind::InvalidConfig),
         (aws(Some("https://elsewhere.example.com"), Some(in_secret.clone())), ErrorKind::EndpointNotAllowed),

@@ -244,10 +244,9 @@ impl Login {
                 let token = references.token(account, DEFAULT_AUDIENCE).await?;
                 self.sts.with_web_identity(role, &token.token).await?
             }
-            Source::Chain { provider, hint } => provider
-                .provide_credentials()
-                .await
-                .map_err(|error| from_chain(&error, hint))?,
+            Source::Chain { provider, hint } => {
+                provider.provide_credentials().await.map_err(|error| from_chain(&error, hint))?
+            }
         };
         // The whole chain ends when its first link does.
         let mut end = keys.expiry();
@@ -417,7 +416,8 @@ async fn static_keys(named: &AwsKeys, references: &References) -> Result<Keys, E
         // Line feeds at the end come from files; neither keys nor tokens of AWS have white space.
         let text = std::str::from_utf8(value.expose()).unwrap_or_default().trim();
         if text.is_empty() || text.starts_with("${") {
-            let message = format!("key {key} of Secret {name} is no AWS credential: it is empty, binary or a placeholder");
+            let message =
+                format!("key {key} of Secret {name} is no AWS credential: it is empty, binary or a placeholder");
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
         Ok(text.to_owned())

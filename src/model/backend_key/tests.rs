@@ -275,7 +275,11 @@ fn explicit_keys_stay_where_they_may() {
         (layout(ASM, "atmos", "-"), "arn:aws:secretsmanager:us-east-1::secret:orders/db", false),
         (layout(ASM, "atmos", "-"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders db", false),
         (layout(VAULT, "atmos", "-"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders/db", true),
-        (contained(ASM, "atmos/payments"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:atmos/payments/x", false),
+        (
+            contained(ASM, "atmos/payments"),
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:atmos/payments/x",
+            false,
+        ),
         (layout(VAULT, "atmos", "-"), "../sys/x", false),
         (contained(ASM, "atmos/payments"), "atmos/payments/legacy", true),
         (contained(ASM, "atmos/payments/"), "atmos/payments/legacy", true),
