@@ -74,10 +74,22 @@ const LAYERS: &[Layer] = &[
         without: &["kube::", "std::env"],
     },
     Layer {
+        name: "aws",
+        modules: &["backend::aws::*"],
+        may_import: &["value", "contract", "network"],
+        without: &["kube::", "std::env"],
+    },
+    Layer {
         name: "credentials",
         modules: &["backend::credentials::*"],
-        may_import: &["api", "value", "contract", "cluster", "network", "drivers"],
+        may_import: &["api", "value", "contract", "cluster", "network", "drivers", "aws"],
         without: &["std::env"],
+    },
+    Layer {
+        name: "aws drivers",
+        modules: &["backend::aws_secrets_manager::*", "backend::aws_ssm::*"],
+        may_import: &["api", "value", "contract", "network", "credentials", "encoding", "aws"],
+        without: &["kube::", "std::env"],
     },
     // The reference implementation, compiled for tests only.
     Layer {
@@ -101,6 +113,7 @@ const LAYERS: &[Layer] = &[
             "drivers",
             "sops driver",
             "vault driver",
+            "aws drivers",
         ],
         without: &["std::env"],
     },

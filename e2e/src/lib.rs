@@ -3,9 +3,10 @@
 //! | module | what it gives |
 //! |---|---|
 //! | [`account`] | an ordinary user of the machine, who may see little |
-//! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm, vault), built once from source |
+//! | [`tools`] | pinned programs: Go ones (etcd, kube-apiserver, kubectl, sops, helm, vault) built once from source, and moto |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
+//! | [`moto`] | an AWS on loopback: Secrets Manager, SSM, STS, IAM and KMS |
 //! | [`vault`] | HashiCorp Vault: a development server, and one with TLS and a seal |
 //! | [`process`] | child processes that never outlive this one, however it ends |
 //! | [`wait`] | polls a condition until a deadline and says what it saw last |
@@ -23,6 +24,7 @@ pub mod account;
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;
+pub mod moto;
 pub mod process;
 pub mod tools;
 pub mod vault;
@@ -30,5 +32,6 @@ pub mod wait;
 
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::{Fault, FaultProxy, Matching};
+pub use moto::Moto;
 pub use vault::{Vault, VaultRequest};
 pub use wait::wait_until;

@@ -13,8 +13,7 @@ use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
 use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::sops::{self, ClusterSource, SourceKind};
-use super::vault;
-use super::{Backend, Error, ErrorKind};
+use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, vault};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
 use crate::cluster::Objects;
@@ -178,11 +177,12 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
             let (driver, recipients) = connect_sops(spec, objects, &around).await.map_err(in_context)?;
             (Arc::new(driver), recipients)
         }
+        Provider::AwsSecretsManager(spec) => {
+            (Arc::new(aws_secrets_manager::connect(spec, &around).await.map_err(in_context)?), Vec::new())
+        }
+        Provider::AwsSsm(spec) => (Arc::new(aws_ssm::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
         Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
-        Provider::AwsSecretsManager(_)
-        | Provider::AwsSsm(_)
-        | Provider::AzureKeyVault(_)
-        | Provider::GcpSecretManager(_) => {
+        Provider::AzureKeyVault(_) | Provider::GcpSecretManager(_) => {
             let message = format!("store kind {kind} is not supported by this version");
             return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
         }

@@ -4,6 +4,8 @@
 //! |---|---|---|---|---|---|---|---|
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
 //! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
+//! | `awsSecretsManager` | `backend::aws_secrets_manager` | 20 a call | yes | with a way back | yes | stage, id | no |
+//! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
 //!
 //! ```text
@@ -18,6 +20,9 @@
 //! [`connect`] is the only place that names a driver. [`memory`] is the contract in its plainest form, for tests; the suite
 //! in `tests/conformance` holds every driver against the guarantees of [`Backend`], on real servers.
 
+pub mod aws;
+pub mod aws_secrets_manager;
+pub mod aws_ssm;
 pub mod batch;
 pub mod connect;
 pub mod credentials;

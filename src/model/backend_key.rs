@@ -14,7 +14,7 @@
 
 use crate::api::{Reason, Scope};
 use crate::model::file_template::FileTemplate;
-use crate::model::key_rules::{segments_inside, service_rule};
+use crate::model::key_rules::{arn_rule, segments_inside, service_rule};
 use crate::model::{Coordinate, Problem};
 
 /// What `{namespace}` in the prefix of a ClusterStore is replaced by: the consuming Stack's namespace.
@@ -175,7 +175,17 @@ impl KeyLayout {
     /// # Errors
     /// `InvalidKeyName`, as [`key`](Self::key) has it; where the prefix keeps namespaces apart, the key must lie inside.
     pub fn explicit(&self, backend_key: &str) -> Result<String, Problem> {
-        service_rule(self.kind, backend_key).and_then(|()| self.containment_rule(backend_key)).map_err(|rule| {
+        let arn = match self.kind {
+            StoreKind::AwsSecretsManager => arn_rule(backend_key),
+            StoreKind::AwsSsm
+            | StoreKind::Vault
+            | StoreKind::AzureKeyVault
+            | StoreKind::GcpSecretManager
+            | StoreKind::Sops
+            | StoreKind::Kubernetes => None,
+        };
+        let allowed = arn.unwrap_or_else(|| service_rule(self.kind, backend_key));
+        allowed.and_then(|()| self.containment_rule(backend_key)).map_err(|rule| {
             Problem::new(
                 Reason::InvalidKeyName,
                 format!("`backendKey` `{backend_key}` cannot be a key of a store of kind {}: {rule}", self.kind),

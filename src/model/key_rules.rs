@@ -64,6 +64,20 @@ pub(crate) fn service_rule(kind: StoreKind, key: &str) -> Result<(), String> {
     }
 }
 
+/// What a text asks for that names a secret of Secrets Manager by its ARN, whole or without the `-` and six characters at
+/// its end; `None` if it is no ARN. Whether it is the store's region is for the driver to say.
+pub(crate) fn arn_rule(key: &str) -> Option<Result<(), String>> {
+    let rest = key.strip_prefix("arn:")?;
+    let parts: Vec<&str> = rest.splitn(6, ':').collect();
+    let &[_partition, "secretsmanager", region, account, "secret", name] = parts.as_slice() else {
+        return Some(Err("an ARN has the form `arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME`".to_owned()));
+    };
+    if region.is_empty() || account.is_empty() || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Err("the ARN has no region, or no number of an account".to_owned()));
+    }
+    Some(service_rule(StoreKind::AwsSecretsManager, name))
+}
+
 /// Whether segments stay below the prefix that they are joined to.
 pub(crate) fn segments_inside<'a>(parts: impl Iterator<Item = &'a str>) -> Result<(), String> {
     for segment in parts.flat_map(|part| part.split('/')) {

@@ -8,7 +8,8 @@ use super::args::{LogArgs, LogFormat};
 /// Targets that are never logged, whatever the filter says.
 ///
 /// `kube_client` logs whole bodies when an answer cannot be decoded, and the HTTP crates log headers and frames, so a
-/// value or a token could come by. Our own modules say what matters.
+/// value or a token could come by. The SDK of AWS logs whole requests; `aws_` and `hyper` are all crates that begin so. Our
+/// own modules say what matters.
 const SILENCED: &[&str] = &[
     "kube_client",
     "kube_runtime",
@@ -19,6 +20,8 @@ const SILENCED: &[&str] = &[
     "tower",
     "tower_http",
     "tokio_util",
+    "aws_",
+    "reqwest",
     "rustify",
     "vaultrs",
 ];

@@ -71,7 +71,9 @@ impl Operator {
         let process = Guarded::start(&Program {
             name: "the operator".to_owned(),
             path: env!("CARGO_BIN_EXE_atmos-secrets-operator").into(),
-            arguments: ["--listen=127.0.0.1:0", "--log-level=debug", "--allow-loopback-endpoints"].map(Into::into).into(),
+            arguments: ["--listen=127.0.0.1:0", "--log-level=debug", "--allow-loopback-endpoints"]
+                .map(Into::into)
+                .into(),
             environment: vec![("KUBECONFIG", kubeconfig.into()), ("POD_NAMESPACE", NAMESPACE.into())],
             folder: plane.folder().to_owned(),
             log: log.clone(),

@@ -11,6 +11,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod aws;
+mod aws_logins;
+mod aws_secrets_manager;
+mod aws_ssm;
 mod cluster_answers;
 mod connect;
 mod kubernetes;

@@ -25,6 +25,10 @@ pub trait Subject: Send + Sync {
     async fn unset(&self, name: &str);
     /// Whether the store can hold bytes that are no text.
     fn holds_binary(&self) -> bool;
+    /// The most bytes of a text that the store can hold, up to 64 KiB.
+    fn largest(&self) -> usize {
+        64 << 10
+    }
     /// Names at the edge of what is legal.
     fn odd_names(&self) -> Vec<&'static str>;
     /// Keys that can be none of this store.
@@ -133,7 +137,7 @@ async fn bytes_come_back_as_they_were_stored(subject: &dyn Subject) {
         ("LOOKS_LIKE_NUMBER", b"0012.50".to_vec()),
         ("LOOKS_LIKE_TRUTH", b"yes".to_vec()),
         ("LOOKS_LIKE_NULL", b"null".to_vec()),
-        ("LARGE", CANARY.bytes().cycle().take(64 << 10).collect()),
+        ("LARGE", CANARY.bytes().cycle().take(subject.largest()).collect()),
     ];
     if subject.holds_binary() {
         cases.push(("BINARY", (0..=255).collect()));
@@ -265,7 +269,7 @@ async fn writing(subject: &dyn Subject) {
         return;
     }
     let key = subject.key("WRITTEN");
-    let mut bytes = vec![Vec::new(), value("text\n"), CANARY.bytes().cycle().take(64 << 10).collect()];
+    let mut bytes = vec![Vec::new(), value("text\n"), CANARY.bytes().cycle().take(subject.largest()).collect()];
     if subject.holds_binary() {
         bytes.push((0..=255).collect());
     }

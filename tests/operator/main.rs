@@ -5,6 +5,7 @@ mod harness;
 
 mod api_server;
 mod apps;
+mod aws;
 mod collisions;
 mod confined;
 mod deletion;

@@ -116,17 +116,20 @@ async fn a_cluster_store_serves_only_the_namespaces_that_it_admits() -> anyhow::
     assert!(message.contains(&expected), "{message}");
     assert!(condition(&status, STALLED).is_none());
 
-    // Admitted by name, then by a label; this kind of store is not built in yet.
+    // Admitted by name, then by a label; its credentials are a Secret that the operator may not read.
     let namespace = &tenant.namespace;
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{names: [{namespace}]}}, {aws}}}")).await?;
-    let status = tenant.wait_reason("prod", Reason::Unsupported).await?;
-    assert!(condition(&status, READY).unwrap().message.contains("awsSecretsManager"), "{status:?}");
+    let status = tenant.wait_reason("prod", Reason::GrantMissing).await?;
+    assert!(
+        condition(&status, READY).unwrap().message.contains("may not read the Secrets or ConfigMaps of its own"),
+        "{status:?}"
+    );
     let by_label = format!("matchLabels: {{kubernetes.io/metadata.name: {namespace}}}");
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{selector: {{{by_label}}}}}, {aws}}}")).await?;
     tenant
         .wait_status("prod", "the new generation", |status| status.inputs[&format!("ClusterStore/{name}")] == 3)
         .await?;
-    tenant.wait_reason("prod", Reason::Unsupported).await?;
+    tenant.wait_reason("prod", Reason::GrantMissing).await?;
     tenant
         .cluster_store(&name, &format!("{{allowedNamespaces: {{selector: {{matchLabels: {{no: way}}}}}}, {aws}}}"))
         .await?;
@@ -140,17 +143,14 @@ async fn a_kind_of_store_that_is_not_built_in_says_so() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
     let neighbour = Neighbour::start(&tenant).await?;
     tenant
-        .store(
-            "vault",
-            "vault: {address: 'https://vault.example.com', mount: secret, auth: {token: {secret: vault, key: token}}}",
-        )
+        .store("google", "gcpSecretManager: {projectId: one, auth: {serviceAccountKey: {secret: google, key: json}}}")
         .await?;
-    tenant.stack("prod", "{defaultStore: vault, components: {terraform: {db: {secrets: {vars: {A: {}}}}}}}").await?;
+    tenant.stack("prod", "{defaultStore: google, components: {terraform: {db: {secrets: {vars: {A: {}}}}}}}").await?;
     let status = tenant.wait_reason("prod", Reason::Unsupported).await?;
     let message = &condition(&status, READY).unwrap().message;
-    assert!(message.contains("vault"), "{message}");
-    let ready = tenant.wait_store("vault", Reason::Unsupported).await?;
-    assert!(ready.message.contains("vault"), "{}", ready.message);
+    assert!(message.contains("gcpSecretManager"), "{message}");
+    let ready = tenant.wait_store("google", Reason::Unsupported).await?;
+    assert!(ready.message.contains("gcpSecretManager"), "{}", ready.message);
     neighbour.still_syncs().await?;
     Ok(())
 }

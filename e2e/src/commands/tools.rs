@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use e2e::tools::{Tool, path};
+use e2e::tools::{Tool, moto, path};
 
 /// Build the pinned programs, one after the other, and print where they are
 #[derive(clap::Args)]
@@ -13,10 +13,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(Arguments { names }: Arguments) -> anyhow::Result<()> {
-    let names = if names.is_empty() { Tool::ALL.to_vec() } else { names };
+    let all = names.is_empty();
+    let names = if all { Tool::ALL.to_vec() } else { names };
     for tool in names {
         let program = path(tool).await?;
         writeln!(std::io::stdout(), "{}", program.display())?;
+    }
+    if all {
+        writeln!(std::io::stdout(), "{}", moto().await?.display())?;
     }
     Ok(())
 }

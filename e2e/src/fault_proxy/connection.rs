@@ -112,7 +112,7 @@ impl Handler {
 
     async fn respond(&self, request: Request<Incoming>, cut: &CancellationToken) -> Response<Body> {
         let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        match self.rules.decide(request.method().as_str(), path) {
+        match self.rules.decide(request.method().as_str(), path, request.headers()) {
             None => self.pass(request, cut, None).await,
             Some(Fault::Delay(time)) => {
                 tokio::time::sleep(time).await;

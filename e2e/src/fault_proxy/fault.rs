@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::HeaderName;
+
 /// What the proxy does to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -48,6 +51,7 @@ impl Fault {
 pub struct Matching {
     method: Option<String>,
     path: Vec<String>,
+    headers: Vec<(HeaderName, String)>,
     times: Option<usize>,
 }
 
@@ -72,6 +76,13 @@ impl Matching {
         self
     }
 
+    /// Only those in which this header contains this, for example `x-amz-target` and `GetSecretValue`.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, part: &str) -> Self {
+        self.headers.push((name, part.to_owned()));
+        self
+    }
+
     /// Only the next so many of them.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
@@ -79,8 +90,13 @@ impl Matching {
         self
     }
 
-    fn fits(&self, method: &str, path: &str) -> bool {
-        self.method.as_deref().is_none_or(|wanted| wanted == method) && self.path.iter().all(|part| path.contains(part))
+    fn fits(&self, method: &str, path: &str, headers: &HeaderMap) -> bool {
+        let has = |(name, part): &(HeaderName, String)| {
+            headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(part))
+        };
+        self.method.as_deref().is_none_or(|wanted| wanted == method)
+            && self.path.iter().all(|part| path.contains(part))
+            && self.headers.iter().all(has)
     }
 }
 
@@ -155,10 +171,10 @@ impl Rules {
     }
 
     /// Decides on one request and counts it. `None`: pass it on.
-    pub(super) fn decide(&self, method: &str, path: &str) -> Option<Fault> {
+    pub(super) fn decide(&self, method: &str, path: &str, headers: &HeaderMap) -> Option<Fault> {
         let mut state = self.lock();
         let State { rules, counts } = &mut *state;
-        let position = rules.iter().rposition(|rule| rule.matching.fits(method, path));
+        let position = rules.iter().rposition(|rule| rule.matching.fits(method, path, headers));
         let Some(rule) = position.and_then(|position| rules.get(position).cloned()) else {
             counts.passed += 1;
             return None;
@@ -187,21 +203,32 @@ mod tests {
         let rules = Rules::default();
         let all = rules.inject(Fault::Stall, Matching::any());
         let few = rules.inject(Fault::answer(409), Matching::any().method("PUT").path("/secrets/").times(2));
-        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b"), Some(Fault::answer(409)));
-        assert_eq!(rules.decide("GET", "/api/v1/namespaces/a/secrets/b"), Some(Fault::Stall));
-        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b"), Some(Fault::answer(409)));
-        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b"), Some(Fault::Stall));
+        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b", &HeaderMap::new()), Some(Fault::answer(409)));
+        assert_eq!(rules.decide("GET", "/api/v1/namespaces/a/secrets/b", &HeaderMap::new()), Some(Fault::Stall));
+        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b", &HeaderMap::new()), Some(Fault::answer(409)));
+        assert_eq!(rules.decide("PUT", "/api/v1/namespaces/a/secrets/b", &HeaderMap::new()), Some(Fault::Stall));
         assert_eq!((all.hits(), few.hits()), (2, 2));
         all.remove();
-        assert_eq!(rules.decide("GET", "/"), None);
+        assert_eq!(rules.decide("GET", "/", &HeaderMap::new()), None);
         assert_eq!(rules.counts(), Counts { passed: 1, stalled: 2, answered: 2, ..Counts::default() });
     }
 
     #[test]
     fn all_parts_of_the_path_must_be_there() {
         let matching = Matching::any().path("/secrets").path("watch=true");
-        assert!(matching.fits("GET", "/api/v1/secrets?watch=true"));
-        assert!(!matching.fits("GET", "/api/v1/secrets"));
-        assert!(!matching.fits("GET", "/api/v1/configmaps?watch=true"));
+        assert!(matching.fits("GET", "/api/v1/secrets?watch=true", &HeaderMap::new()));
+        assert!(!matching.fits("GET", "/api/v1/secrets", &HeaderMap::new()));
+        assert!(!matching.fits("GET", "/api/v1/configmaps?watch=true", &HeaderMap::new()));
+    }
+
+    #[test]
+    fn all_headers_must_have_their_parts() {
+        let target = HeaderName::from_static("x-amz-target");
+        let matching = Matching::any().header(target.clone(), "GetSecretValue");
+        let with =
+            |value: &'static str| HeaderMap::from_iter([(target.clone(), http::HeaderValue::from_static(value))]);
+        assert!(matching.fits("POST", "/", &with("secretsmanager.GetSecretValue")));
+        assert!(!matching.fits("POST", "/", &with("secretsmanager.DescribeSecret")));
+        assert!(!matching.fits("POST", "/", &HeaderMap::new()));
     }
 }

@@ -60,8 +60,12 @@ impl Upstream {
             .path_and_query(path)
             .build()
             .context("could not address the server behind the proxy")?;
-        // The client names the proxy as host; what holds for its connection does not hold for ours.
-        request.headers_mut().remove(header::HOST);
+        // The client names the proxy as host. A server with a certificate has a name of its own; where requests are
+        // signed, as for AWS, the host is among what is signed.
+        if self.scheme == Scheme::HTTPS {
+            request.headers_mut().remove(header::HOST);
+        }
+        // What holds for its connection does not hold for ours.
         request.headers_mut().remove(header::CONNECTION);
         let mut response = self.client.request(request).await.context("could not reach the server behind the proxy")?;
         response.headers_mut().remove(header::CONNECTION);

@@ -47,22 +47,26 @@ pub(super) fn ensure(tool: Tool) -> anyhow::Result<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests, demo and benchmark must agree, however they are started")]
-fn tools_folder() -> PathBuf {
+pub(super) fn tools_folder() -> PathBuf {
     std::env::var_os(FOLDER_VARIABLE)
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(".tools"), PathBuf::from)
 }
 
 fn pins_hash(sources: &Path) -> anyhow::Result<String> {
+    hash_of(&[&sources.join("go.mod"), &sources.join("go.sum")])
+}
+
+/// Names a folder after the files that pin what is in it.
+pub(super) fn hash_of(files: &[&Path]) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
-    for file in ["go.mod", "go.sum"] {
-        let path = sources.join(file);
-        hash.update(fs::read(&path).with_context(|| format!("could not read the pins in {}", path.display()))?);
+    for path in files {
+        hash.update(fs::read(path).with_context(|| format!("could not read the pins in {}", path.display()))?);
     }
     Ok(hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Held until the file is dropped, or this process ends.
-fn lock(path: &Path) -> anyhow::Result<File> {
+pub(super) fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| format!("could not open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
@@ -182,7 +186,7 @@ fn version_in(go_mod: &str, package: &str) -> Option<String> {
 }
 
 /// Progress for people; stdout belongs to the program that is using this library. A closed stderr is no reason to fail.
-fn report(line: std::fmt::Arguments<'_>) {
+pub(super) fn report(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::api::store::{
-    AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
+    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms,
+    SopsVaultTransit,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -61,8 +62,6 @@ async fn refused(connection: &Connection, kubernetes: bool) -> (ErrorKind, Strin
 async fn kinds_of_later_versions_are_named() {
     let empty = Connection::default;
     for (kind, connection) in [
-        ("awsSecretsManager", Connection { aws_secrets_manager: Some(AwsSecretsManager::default()), ..empty() }),
-        ("awsSsm", Connection { aws_ssm: Some(AwsSsm::default()), ..empty() }),
         ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
         ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
     ] {
@@ -102,6 +101,33 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
         let (kind, message) = refused(&connection, kubernetes).await;
         assert_eq!(kind, ErrorKind::InvalidConfig, "{message}");
         assert!(message.starts_with("Store/app: ") && message.contains(hint), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_aws_needs_credentials_and_an_endpoint_that_is_allowed() {
+    let aws = |endpoint: Option<&str>, auth: Option<AwsAuth>| AwsSecretsManager {
+        region: "us-east-1".into(),
+        endpoint: endpoint.map(str::to_owned),
+        auth,
+        ..AwsSecretsManager::default()
+    };
+    let in_secret =
+        AwsAuth { secret: Some(AwsKeys { name: "aws".into(), ..AwsKeys::default() }), ..AwsAuth::default() };
+    for (spec, expected) in [
+        (aws(None, None), ErrorKind::InvalidConfig),
+        (aws(Some("https://elsewhere.example.com"), Some(in_secret.clone())), ErrorKind::EndpointNotAllowed),
+        // The Secret cannot be read from an API server that is not there.
+        (aws(None, Some(in_secret.clone())), ErrorKind::Unavailable),
+    ] {
+        let aws = Connection { aws_secrets_manager: Some(spec.clone()), ..Connection::default() };
+        assert_eq!(refused(&aws, false).await.0, expected);
+        let AwsSecretsManager { region, endpoint, auth, .. } = spec;
+        let ssm = AwsSsm { region, endpoint, auth, ..AwsSsm::default() };
+        let ssm = Connection { aws_ssm: Some(ssm), ..Connection::default() };
+        assert_eq!(refused(&ssm, false).await.0, expected);
+        let named = ssm.aws_ssm.as_ref().and_then(|ssm| ssm.auth.as_ref()).is_some();
+        assert_eq!(dependencies(&ssm, false, "payments").credentials.len(), usize::from(named));
     }
 }
 

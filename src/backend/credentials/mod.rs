@@ -5,6 +5,7 @@
 //! files are nobody's credentials, but with [`StoreRights::ambient`] for those ClusterStores that ask for it. In the
 //! plugin they are the person's own ([`UserCredentials`]), found by the command line.
 
+pub mod aws;
 mod references;
 pub mod vault;
 

@@ -269,6 +269,17 @@ fn explicit_keys_stay_where_they_may() {
     for (layout, key, legal) in [
         (layout(ASM, "atmos", "-"), "legacy/orders/db", true),
         (layout(ASM, "atmos", "-"), "legacy orders", false),
+        (layout(ASM, "atmos", "-"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders/db-a1b2c3", true),
+        (layout(ASM, "atmos", "-"), "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:orders/db", true),
+        (layout(ASM, "atmos", "-"), "arn:aws:ssm:us-east-1:123456789012:parameter/orders/db", false),
+        (layout(ASM, "atmos", "-"), "arn:aws:secretsmanager:us-east-1::secret:orders/db", false),
+        (layout(ASM, "atmos", "-"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders db", false),
+        (layout(VAULT, "atmos", "-"), "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders/db", true),
+        (
+            contained(ASM, "atmos/payments"),
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:atmos/payments/x",
+            false,
+        ),
         (layout(VAULT, "atmos", "-"), "../sys/x", false),
         (contained(ASM, "atmos/payments"), "atmos/payments/legacy", true),
         (contained(ASM, "atmos/payments/"), "atmos/payments/legacy", true),
