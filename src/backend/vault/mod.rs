@@ -14,7 +14,7 @@
 //! - `404` is what Vault says to a wrong mount and a wrong `kvVersion`, too. Before the first key is reported missing, and
 //!   before the first write, the mount is therefore looked at, once for each connection.
 //! - A listing holds names whose latest version is deleted: names are all that it reads.
-//! - Values are as [`value`] says, logins as [`credentials::vault`](super::credentials::vault) does.
+//! - Values are as `value.rs` says, logins as [`credentials::vault`](super::credentials::vault) does.
 
 mod connect;
 mod error;
