@@ -13,8 +13,9 @@ use crate::value::SecretValue;
 pub struct Files {
     /// How messages name it, such as `ConfigMap payments/files`.
     pub object: String,
-    /// File name to bytes, or why the object cannot be read: [`SourceNotFound`](crate::backend::ErrorKind::SourceNotFound) if it is not there. The bytes
-    /// are ciphertext if all is well; a file that somebody forgot to encrypt is a secret all the same.
+    /// File name to bytes, or why the object cannot be read, such as
+    /// [`SourceNotFound`](crate::backend::ErrorKind::SourceNotFound). The bytes are ciphertext if all is well; a file that
+    /// somebody forgot to encrypt is a secret all the same.
     pub files: Result<BTreeMap<String, SecretValue>, Error>,
 }
 
