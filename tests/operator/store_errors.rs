@@ -120,7 +120,10 @@ async fn a_cluster_store_serves_only_the_namespaces_that_it_admits() -> anyhow::
     let namespace = &tenant.namespace;
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{names: [{namespace}]}}, {aws}}}")).await?;
     let status = tenant.wait_reason("prod", Reason::GrantMissing).await?;
-    assert!(condition(&status, READY).unwrap().message.contains("may not read the Secrets or ConfigMaps of its own"), "{status:?}");
+    assert!(
+        condition(&status, READY).unwrap().message.contains("may not read the Secrets or ConfigMaps of its own"),
+        "{status:?}"
+    );
     let by_label = format!("matchLabels: {{kubernetes.io/metadata.name: {namespace}}}");
     tenant.cluster_store(&name, &format!("{{allowedNamespaces: {{selector: {{{by_label}}}}}, {aws}}}")).await?;
     tenant
