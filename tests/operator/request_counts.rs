@@ -89,28 +89,6 @@ async fn an_edit_costs_one_write_for_what_it_changes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The watch delivers an edit together with the status before it. A sync that took that one for the stored status, after
-/// another sync had written a newer one, would leave wrong fields standing.
-#[tokio::test]
-async fn edits_in_quick_succession_end_with_the_status_of_the_last() -> anyhow::Result<()> {
-    let tenant = Tenant::new().await?;
-    prepare(&tenant).await?;
-    let incomplete = "
-        defaultStore: app
-        secrets: {vars: {TOKEN: {scope: global}, ABSENT: {scope: global, required: true}}}
-        components: {terraform: {api: {}}}
-    ";
-    for _ in 0..25 {
-        tenant.stack("first", incomplete).await?;
-        tenant.stack("first", SPEC).await?;
-    }
-    tenant.wait_ready("first").await?;
-    let status = tenant.sync("first").await?;
-    assert_eq!((status.initialized.as_deref(), status.missing.as_deref()), (Some("1/1"), None));
-    assert_eq!(status.secrets.len(), 1, "{:?}", status.secrets);
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_start_reads_no_stack_and_a_restart_writes_nothing() -> anyhow::Result<()> {
     const STACKS: usize = 40;
