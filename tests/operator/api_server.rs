@@ -253,3 +253,30 @@ async fn trouble_that_passes_is_named_for_what_was_never_read() -> anyhow::Resul
     }
     Ok(())
 }
+
+/// The watch delivers an edit together with the status of before. If that were taken for the stored one although a sync
+/// has written another meanwhile, what differs between the two would stay wrong for good.
+#[tokio::test]
+async fn an_edit_during_a_status_write_ends_with_the_status_of_the_edit() -> anyhow::Result<()> {
+    let Proxied { cluster: _cluster, proxy, tenant, operator: _operator } = Proxied::start().await?;
+    let status = Matching::any().method("PATCH").path("/stacks/prod/status");
+    let slow = proxy.inject(Fault::Delay(Duration::from_millis(100)), status);
+    let incomplete = "
+        defaultStore: app
+        components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}, ABSENT: {required: true}}}}}}
+    ";
+    for _ in 0..10 {
+        let before = slow.hits();
+        tenant.stack("prod", incomplete).await?;
+        e2e::wait_until("the status to be on its way", LIMIT, async || {
+            anyhow::ensure!(slow.hits() > before, "{} writes of the status", slow.hits());
+            Ok(())
+        })
+        .await?;
+        tenant.stack("prod", STACK).await?;
+        let status = tenant.wait_ready("prod").await?;
+        assert_eq!((status.initialized.as_deref(), status.missing.as_deref()), (Some("1/1"), None));
+        assert_eq!(status.secrets.len(), 1, "{:?}", status.secrets);
+    }
+    Ok(())
+}

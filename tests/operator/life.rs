@@ -199,9 +199,9 @@ async fn an_edit_overtakes_the_routine_of_a_restart() -> anyhow::Result<()> {
     let cluster = Cluster::start().await?;
     let tenant = Tenant::on(&cluster, Grant::Full).await?;
     prepare(&tenant, STACKS).await?;
-    // Slow enough for a backlog that lasts: one at a time, each at least 50 ms.
+    // Slow enough for a backlog that lasts: one at a time, each at least 50 ms, since a restart compares each target.
     let proxy = FaultProxy::to_api_server(&cluster).await?;
-    let slow = Matching::any().method("GET").path("/stacks/s");
+    let slow = Matching::any().method("GET").path("/secrets/s");
     let slowness = proxy.inject(Fault::Delay(Duration::from_millis(50)), slow);
     let kubeconfig = cluster.proxied_kubeconfig(&cluster.operator_kubeconfig(), &proxy)?;
     let arguments = ["--concurrency", "1"].map(str::to_owned).to_vec();
