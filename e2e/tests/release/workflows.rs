@@ -12,8 +12,9 @@ const CI: &str = ".github/workflows/ci.yml";
 const RELEASE: &str = ".github/workflows/release.yml";
 
 /// The actions that may be used, all of GitHub's own organization, each at the commit of a release.
-const ACTIONS: [(&str, &str, &str); 5] = [
+const ACTIONS: [(&str, &str, &str); 6] = [
     ("actions/checkout", "08c6903cd8c0fde910a37f88322edcfb5dd907a8", "v5.0.0"),
+    ("actions/setup-go", "44694675825211faa026b3c33043df3e48a5fa00", "v6.0.0"),
     ("actions/cache", "0057852bfaa89a56745cba8c7296529d2fc39830", "v4.3.0"),
     ("actions/upload-artifact", "ea165f8d65b6e75b540449e92b4886f43607fa02", "v4.6.2"),
     ("actions/download-artifact", "d3f86a106a0bac45b974a628896c90dbdf5c8093", "v4.3.0"),
@@ -110,7 +111,10 @@ fn what_comes_from_others_is_pinned() {
     let version = workflow["jobs"]["publish"]["env"]["COSIGN_VERSION"].as_str().unwrap();
     assert!(version.starts_with('v') && version.split('.').count() == 3, "{version}");
     for (_, job) in jobs(&workflow) {
-        assert!(steps(job).iter().all(|step| !action(step).starts_with("actions/cache")), "a cache can be poisoned");
+        for step in steps(job) {
+            assert!(!action(step).starts_with("actions/cache"), "a cache can be poisoned");
+            assert!(!action(step).starts_with("actions/setup-go") || step["with"]["cache"] == false, "{step}");
+        }
     }
 }
 
@@ -183,6 +187,26 @@ fn both_programs_and_the_image_are_built_for_both_processors() {
     assert!(script.contains("--build-context \"$BASE=docker-image://$BASE@$BASE_DIGEST\""));
     let plugin: String = steps(&workflow["jobs"]["plugin"]).into_iter().map(action).collect();
     assert!(plugin.contains(".ci/build-release --bin kubectl-atmos_secret --target"));
+}
+
+/// The test servers are built by this Go at least, and it does not fetch another one by itself.
+#[test]
+fn go_is_there_where_it_is_needed() {
+    let oldest =
+        read("e2e/tools/kubernetes/go.mod").lines().find_map(|line| line.strip_prefix("go ").map(str::to_owned));
+    for (file, name) in [(CI, "check"), (RELEASE, "check"), (RELEASE, "publish")] {
+        let workflow = parsed(&read(file));
+        let steps = steps(&workflow["jobs"][name]);
+        let go = steps.iter().position(|step| action(step).starts_with("actions/setup-go@")).expect(name);
+        let user =
+            steps.iter().position(|step| action(step).starts_with(".ci/run") || action(step).contains("go install"));
+        assert!(user.is_some_and(|user| go < user), "{file}: {name}");
+        assert_eq!(
+            steps[go]["with"]["go-version"],
+            oldest.as_deref().unwrap().trim_end_matches(".0"),
+            "{file}: {name}"
+        );
+    }
 }
 
 /// Where a text stands in another; it must be there once.
