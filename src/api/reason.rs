@@ -99,6 +99,12 @@ reasons! {
     NotStructured,
     /// The value has structure, but nothing at `path`.
     PathNotFound,
+    /// A template could not be rendered with the values read.
+    TransformFailed,
+    /// A value cannot stand where it is to be written: it is no text, or holds a NUL.
+    TypeMismatch,
+    /// A label or an annotation of a target looks like a template: they never take values.
+    TaintedSink,
     /// A value, or a Secret as a whole, is larger than allowed.
     ValueTooLarge,
     /// Somebody edited a target, and `drift: Report` leaves it so or it is edited again and again.

@@ -197,7 +197,7 @@ fn targets_of<'a>(outline: &'a Plan, row: &Row) -> Option<Vec<&'a str>> {
     }
     let index =
         outline.secrets.iter().position(|secret| secret.component == row.declared_by && secret.name == row.name)?;
-    let holds = outline.targets.iter().filter(|target| target.entries.values().any(|entry| *entry == index));
+    let holds = outline.targets.iter().filter(|target| target.secrets().any(|entry| entry == index));
     Some(holds.map(|target| target.name.as_str()).collect())
 }
 

@@ -175,14 +175,13 @@ fn keep_through_trouble(
 ) {
     let before = read.status.targets.iter().find(|before| before.name == target.name);
     let was_ready = before.is_some_and(|before| before.ready);
-    let passing = target.entries.values().all(|index| match findings.get(*index) {
-        Some(Finding::Error { transient, .. }) => *transient && covered.get(*index) == Some(&true),
+    let passing = target.secrets().all(|index| match findings.get(index) {
+        Some(Finding::Error { transient, .. }) => *transient && covered.get(index) == Some(&true),
         Some(Finding::Initialized { .. } | Finding::Missing(_)) => true,
         Some(Finding::Unknown) | None => false,
     });
     if was_ready && passing && ((done.report.derived && !done.report.ready) || done.again.is_trouble()) {
-        let some_error =
-            target.entries.values().any(|index| matches!(findings.get(*index), Some(Finding::Error { .. })));
+        let some_error = target.secrets().any(|index| matches!(findings.get(index), Some(Finding::Error { .. })));
         if some_error || done.again.is_trouble() {
             done.report = TargetReport { ready: true, ..TargetReport::default() };
         }

@@ -293,14 +293,14 @@ impl Work<'_> {
 
     /// Whether every key of the target has a value, so that nothing of the present content is needed.
     fn is_complete(&self, target: &PlannedTarget) -> bool {
-        target.entries.values().all(|index| matches!(self.findings.get(*index), Some(Finding::Initialized { .. })))
+        target.secrets().all(|index| matches!(self.findings.get(index), Some(Finding::Initialized { .. })))
     }
 
     /// Whether nothing but missing optional values stands against writing.
     fn has_gaps_only(&self, target: &PlannedTarget) -> bool {
-        target.entries.values().all(|index| {
-            let required = self.plan.secrets.get(*index).is_some_and(|secret| secret.required);
-            match self.findings.get(*index) {
+        target.secrets().all(|index| {
+            let required = self.plan.secrets.get(index).is_some_and(|secret| secret.required);
+            match self.findings.get(index) {
                 Some(Finding::Initialized { .. }) => true,
                 Some(Finding::Missing(_)) => !required,
                 Some(Finding::Error { .. } | Finding::Unknown) | None => false,
@@ -391,7 +391,7 @@ impl Work<'_> {
             ));
         }
         let undeclared: Vec<&str> =
-            secret.data.keys().map(String::as_str).filter(|key| !target.entries.contains_key(*key)).collect();
+            secret.data.keys().map(String::as_str).filter(|key| !target.keys().any(|own| own == *key)).collect();
         if !undeclared.is_empty() {
             let names = undeclared.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             return refused(format!("no declaration names its keys {names}; declare them, or remove them"));

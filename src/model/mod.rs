@@ -11,21 +11,25 @@ pub mod backend_key;
 pub mod claims;
 mod document;
 mod file_template;
+mod format;
 mod key_rules;
 mod layers;
 mod merge;
+pub mod near;
 pub mod outcome;
 pub mod path;
 pub mod plan;
+pub mod quote;
 pub mod render;
 pub mod store;
 mod targets;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
@@ -245,8 +249,12 @@ pub struct PlannedTarget {
     pub missing: MissingPolicy,
     /// What happens while a key cannot be read.
     pub sync: SyncPolicy,
-    /// Key in the Secret to index in [`Plan::secrets`].
+    /// How the values are laid out in the Secret.
+    pub format: Format,
+    /// Key in the Secret, or name in its document, to index in [`Plan::secrets`].
     pub entries: BTreeMap<String, usize>,
+    /// Key in the Secret, or name in its document, to what makes its value of several secrets.
+    pub templates: BTreeMap<String, template::Template>,
     /// Why the target cannot be written whatever is read.
     pub problem: Option<Problem>,
 }

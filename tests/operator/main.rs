@@ -23,4 +23,5 @@ mod stamps;
 mod store_errors;
 mod sync;
 mod target_errors;
+mod templates;
 mod value_errors;

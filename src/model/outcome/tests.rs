@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::api::Scope;
-use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use crate::backend::Key;
 use crate::model::{PlannedRead, PlannedTarget};
 use crate::value::SecretValue;
@@ -46,7 +46,9 @@ fn plan(secrets: Vec<PlannedSecret>) -> Plan {
             deletion: DeletionPolicy::Retain,
             missing: MissingPolicy::Keep,
             sync: SyncPolicy::AllOrNothing,
+            format: Format::Data,
             entries,
+            templates: BTreeMap::new(),
             problem: None,
         }],
         inputs: BTreeSet::new(),
