@@ -14,7 +14,7 @@ SHELL := bash
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: tools ## Show the operator at work on a local control plane, or with DEMO_CONTEXT=current in yours
@@ -44,9 +44,9 @@ tools: build ## Build the pinned test servers, once
 	@"$(programs)/e2e" tools >/dev/null
 
 .PHONY: bench
-bench: tools ## Measure the operator against the API server's own write floor (about 10 minutes)
+bench: tools ## Measure the operator against the API server's own write floor (about 15 minutes)
 	cargo build --release --bin atmos-secrets-operator
-	"$(programs)/e2e" bench
+	"$(programs)/e2e" bench $(BENCH_ARGUMENTS)
 
 .PHONY: crds
 crds: ## Write crds/ and the chart's copies from the Rust types
@@ -59,6 +59,19 @@ docs: ## Write docs/reference/ from the Rust types and the chart's values
 .PHONY: chart
 chart: ## Write what the chart renders: the snapshots of its tests and examples/install/
 	UPDATE_GENERATED=1 cargo test --quiet --test chart render::
+
+.PHONY: reproducible
+reproducible: ## Build the release twice, in folders of different names, and compare (about 20 minutes)
+	.ci/reproducible
+
+.PHONY: sbom
+sbom: TARGET ?= x86_64-unknown-linux-gnu
+sbom: build ## Print what the release is made of, as SPDX; TARGET=… for another system than Linux on amd64
+	@"$(programs)/e2e" sbom --target "$(TARGET)" --created "$$(git log -1 --format=%cI)"
+
+.PHONY: release-notes
+release-notes: build ## Print what the changelog says of VERSION=…
+	@"$(programs)/e2e" release-notes "$(VERSION)"
 
 .PHONY: cargo-deny
 cargo-deny:

@@ -15,11 +15,12 @@
 //! | module | what it is | may use |
 //! |---|---|---|
 //! | [`value`] | secret bytes and keyed digests: the only types that may hold a value | nothing of ours |
+//! | [`memory`] | the memory of both programs: zeroed when freed, dumped nowhere | nothing of ours |
 //! | [`metrics`] | every metric family | nothing of ours |
 //! | [`api`] | the kinds of `secrets.atmos.tools`, their schema, status and reasons | nothing of ours |
 //! | [`sops`] | the SOPS file format, a library of its own | value |
 //! | [`cluster`] | Secrets and ConfigMaps, read and written without a value leaving [`value`] | api, value |
-//! | [`backend`] | stores: the trait, its drivers, the guard around them, shared reads, connections | api, value; drivers: cluster, sops |
+//! | [`backend`] | stores: the trait, its drivers, the guard around them, shared reads, connections, credentials, the network | api, value; drivers: cluster, sops |
 //! | [`model`] | what a Stack means: merge, keys, plan, render, outcome; pure | api, value, the contract of backend |
 //! | [`controller`] | watches, queue, reconcile, refresh, targets | model, api, value, metrics, cluster, backend but no driver |
 //! | [`cli`] | `kubectl atmos-secret`, one file for each verb | model, api, value, cluster, backend but no driver |
@@ -37,6 +38,7 @@ pub mod backend;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod process;

@@ -36,6 +36,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         "CHANGELOG.md",
         "e2e/README.md",
         "examples/quickstart/README.md",
+        "examples/gitops/README.md",
     ];
     let mut found: Vec<PathBuf> = top.iter().map(|name| root().join(name)).collect();
     collect(&root().join("docs"), &mut found);

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use e2e::ControlPlane;
 
-/// Not manifests: what kustomizations put together, and settings of sops.
-const INPUTS: [&str; 2] = [".enc.yaml", ".sops.yaml"];
+/// Not manifests: what kustomizations put together, settings of sops, values of the chart.
+const INPUTS: [&str; 3] = [".enc.yaml", ".sops.yaml", "examples/gitops/operator/values.yaml"];
+/// For tools that are not in this cluster; `tests/gitops/` reads them.
+const OTHERS: [&str; 2] = ["examples/gitops/argocd", "examples/gitops/flux"];
 
 fn yaml_files(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
@@ -22,11 +24,12 @@ fn yaml_files(folder: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// What the kustomization beside it puts together: the lines of its list `resources`.
+/// The files that the kustomization beside them puts together, from the lines of its list `resources`.
 fn resources(kustomization: &Path) -> BTreeSet<PathBuf> {
     let text = std::fs::read_to_string(kustomization).unwrap();
     let list = text.lines().skip_while(|line| *line != "resources:").skip(1);
-    list.map_while(|line| line.strip_prefix("- ")).map(|name| kustomization.with_file_name(name)).collect()
+    let names = list.map_while(|line| line.strip_prefix("- "));
+    names.map(|name| kustomization.with_file_name(name)).filter(|resource| !resource.is_dir()).collect()
 }
 
 async fn apply(control_plane: &ControlPlane, flag: &str, path: &Path) {
@@ -47,6 +50,11 @@ async fn every_example_is_taken_as_it_stands() {
 
     let mut files = yaml_files(&root.join("examples"));
     files.retain(|file| !INPUTS.iter().any(|end| file.to_str().unwrap().ends_with(end)));
+    for folder in OTHERS.map(|folder| root.join(folder)) {
+        let before = files.len();
+        files.retain(|file| !file.starts_with(&folder));
+        assert!(files.len() < before, "there is nothing in {}", folder.display());
+    }
     let (kustomizations, mut plain): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
         files.into_iter().partition(|file| file.ends_with("kustomization.yaml"));
     for resource in kustomizations.iter().flat_map(|file| resources(file)) {
@@ -61,17 +69,25 @@ async fn every_example_is_taken_as_it_stands() {
     }
 }
 
-/// A person who copies the example must not find out later that everybody can open the files.
+/// A person who copies an example must not find out later that everybody can open the files.
 #[test]
 fn the_published_identity_says_so() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
-    let text = std::fs::read_to_string(folder.join("PUBLIC-demo-identity.txt")).unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let text = std::fs::read_to_string(examples.join("quickstart/PUBLIC-demo-identity.txt")).unwrap();
     assert!(text.starts_with("# PUBLIC AND WORTHLESS."), "{text}");
     let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    assert!(std::fs::read_to_string(folder.join(".sops.yaml")).unwrap().contains(recipient));
-    for entry in std::fs::read_dir(folder.join("secrets")).unwrap() {
-        let file = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let recipients: Vec<&str> = file.lines().filter_map(|line| line.trim().strip_prefix("recipient: ")).collect();
-        assert_eq!(recipients, [recipient]);
+    for folder in ["quickstart", "gitops"] {
+        let folder = examples.join(folder);
+        assert!(std::fs::read_to_string(folder.join(".sops.yaml")).unwrap().contains(recipient));
+        let encrypted = yaml_files(&folder).into_iter().filter(|file| file.to_str().unwrap().ends_with(".enc.yaml"));
+        let mut seen = 0;
+        for file in encrypted {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let recipients: Vec<&str> =
+                text.lines().filter_map(|line| line.trim().strip_prefix("recipient: ")).collect();
+            assert_eq!(recipients, [recipient], "{}", file.display());
+            seen += 1;
+        }
+        assert!(seen >= 2, "no files were found in {}", folder.display());
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod release_notes;
+pub(crate) mod sbom;
 pub(crate) mod tools;
 pub(crate) mod up;
 

@@ -25,6 +25,8 @@ use tokio::sync::OnceCell;
 
 pub use audit::{AuditEvent, AuditMark, Stage};
 
+pub(crate) use identities::random_token;
+
 use crate::fault_proxy::FaultProxy;
 use crate::process::{DataFolder, Guarded};
 use crate::wait::wait_until;

@@ -2,9 +2,11 @@
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm), built once from source |
+//! | [`account`] | an ordinary user of the machine, who may see little |
+//! | [`tools`] | pinned Go programs (etcd, kube-apiserver, kubectl, sops, helm, vault), built once from source |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
+//! | [`vault`] | HashiCorp Vault: a development server, and one with TLS and a seal |
 //! | [`process`] | child processes that never outlive this one, however it ends |
 //! | [`wait`] | polls a condition until a deadline and says what it saw last |
 //!
@@ -17,13 +19,16 @@
 //! # Ok(()) }
 //! ```
 
+pub mod account;
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;
 pub mod process;
 pub mod tools;
+pub mod vault;
 pub mod wait;
 
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::{Fault, FaultProxy, Matching};
+pub use vault::{Vault, VaultRequest};
 pub use wait::wait_until;

@@ -1,4 +1,5 @@
-//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground, shows the demo.
+//! `cargo run -p e2e -- …`: builds the tools, runs a control plane in the foreground, shows the demo, prints what a release
+//! needs.
 
 mod commands;
 
@@ -18,6 +19,8 @@ struct Arguments {
 enum Command {
     Bench(commands::bench::Arguments),
     Demo(commands::demo::Arguments),
+    ReleaseNotes(commands::release_notes::Arguments),
+    Sbom(commands::sbom::Arguments),
     Tools(commands::tools::Arguments),
     Up(commands::up::Arguments),
 }
@@ -27,6 +30,8 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => commands::bench::run(arguments).await,
         Command::Demo(arguments) => commands::demo::run(arguments).await,
+        Command::ReleaseNotes(arguments) => commands::release_notes::run(arguments).await,
+        Command::Sbom(arguments) => commands::sbom::run(arguments).await,
         Command::Tools(arguments) => commands::tools::run(arguments).await,
         Command::Up(arguments) => commands::up::run(arguments).await,
     };

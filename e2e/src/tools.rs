@@ -23,12 +23,22 @@ pub enum Tool {
     Kubectl,
     Sops,
     Helm,
+    Vault,
+    VaultPluginAuthKubernetes,
 }
 
 impl Tool {
     /// Every tool, those that tests need most first.
-    pub const ALL: [Self; 6] =
-        [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl, Self::Sops, Self::Helm];
+    pub const ALL: [Self; 8] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::Kubectl,
+        Self::Sops,
+        Self::Helm,
+        Self::Vault,
+        Self::VaultPluginAuthKubernetes,
+    ];
 
     /// The file name of the program.
     #[must_use]
@@ -40,6 +50,8 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Sops => "sops",
             Self::Helm => "helm",
+            Self::Vault => "vault",
+            Self::VaultPluginAuthKubernetes => "vault-plugin-auth-kubernetes",
         }
     }
 
@@ -50,6 +62,7 @@ impl Tool {
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => "kubernetes",
             Self::Sops => "sops",
             Self::Helm => "helm",
+            Self::Vault | Self::VaultPluginAuthKubernetes => "vault",
         }
     }
 
@@ -62,6 +75,24 @@ impl Tool {
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Sops => "github.com/getsops/sops/v3/cmd/sops",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Vault => "github.com/hashicorp/vault",
+            Self::VaultPluginAuthKubernetes => {
+                "github.com/hashicorp/vault-plugin-auth-kubernetes/cmd/vault-plugin-auth-kubernetes"
+            }
+        }
+    }
+
+    /// Go's build tags. `minimal` leaves Vault without its cloud and database plugins, which triple size and build time.
+    fn tags(self) -> Option<&'static str> {
+        match self {
+            Self::Vault => Some("minimal"),
+            Self::Etcd
+            | Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::Kubectl
+            | Self::Sops
+            | Self::Helm
+            | Self::VaultPluginAuthKubernetes => None,
         }
     }
 
@@ -70,7 +101,10 @@ impl Tool {
         match self {
             Self::Etcd => "about a minute",
             Self::KubeApiserver => "about 4 minutes",
-            Self::KubeControllerManager | Self::Kubectl | Self::Sops | Self::Helm => "about 2 minutes",
+            Self::KubeControllerManager | Self::Kubectl | Self::Sops | Self::Helm | Self::VaultPluginAuthKubernetes => {
+                "about 2 minutes"
+            }
+            Self::Vault => "about 5 minutes",
         }
     }
 }

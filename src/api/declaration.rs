@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::transform::{ExposedVersion, Extract, Transform};
+
 /// Where in the stack hierarchy a secret's value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = super::schema::leave_description_to_the_field)]
@@ -37,7 +39,8 @@ impl Scope {
 #[x_kube(
     validation = Rule::new("!(has(self.store) && has(self.sops))").message("set either store or sops, not both"),
     validation = Rule::new("!(has(self.reference) && has(self.backendKey))").message("set either reference or backendKey, not both"),
-    validation = Rule::new("!(has(self.default) && has(self.required) && self.required)").message("a required secret cannot have a default: remove required or default")
+    validation = Rule::new("!(has(self.default) && has(self.required) && self.required)").message("a required secret cannot have a default: remove required or default"),
+    validation = Rule::new("!has(self.extract) || !(has(self.key) || has(self.path) || has(self.default) || has(self.expose))").message("extract brings its own keys: it goes with none of key, path, default and expose")
 )]
 pub struct Declaration {
     /// What the secret is for; shown by `kubectl atmos-secret list` and `describe`.
@@ -83,7 +86,23 @@ pub struct Declaration {
     #[schemars(length(min = 1, max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Plain, public text used only when the value or the path is missing, never on an error.
+    /// Steps that change the value, or the leaf at `path`, one after the other; at most 16. Default: none. A later layer
+    /// replaces the whole list, `[]` empties it.
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transforms: Option<Vec<Transform>>,
+    /// Other versions of the value, each under a key of its own, such as the previous one while consumers change over.
+    /// `path` and `transforms` apply to each. At most 8; refused by stores that keep no versions.
+    #[schemars(length(max = 8))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Vec<ExposedVersion>>,
+    /// Many keys from one value: the names at the top level of a JSON, YAML or TOML document become keys of a target.
+    /// Texts stay as they are, numbers keep their text, objects and lists are written as JSON. Not together with `key`,
+    /// `path`, `default` or `expose`.
+    #[serde(default, deserialize_with = "super::null::present", skip_serializing_if = "Option::is_none")]
+    pub extract: Option<Extract>,
+    /// Plain, public text used as it stands, without `path` and `transforms`, and only when the value or the path is
+    /// missing, never on an error.
     #[schemars(length(max = 4096))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,

@@ -17,6 +17,7 @@ mod schema;
 pub mod stack;
 pub mod status;
 pub mod store;
+pub mod transform;
 
 pub use catalog::{Catalog, CatalogSpec};
 pub use declaration::{Declaration, Scope};

@@ -95,11 +95,11 @@ reasons! {
     MacMismatch,
     /// None of the keys held opens the SOPS file.
     NoMatchingKey,
-    /// `path` is set, but the value is neither JSON nor YAML with structure.
+    /// `path`, `extract` or a step of `transforms` asks for a document with structure, and the value is none.
     NotStructured,
-    /// The value has structure, but nothing at `path`.
+    /// The value has structure, but nothing at the path or under the name that is asked for.
     PathNotFound,
-    /// A template could not be rendered with the values read.
+    /// A step of `transforms`, or a template, cannot be done with the values read.
     TransformFailed,
     /// A value cannot stand where it is to be written: it is no text, or holds a NUL.
     TypeMismatch,
@@ -111,6 +111,8 @@ reasons! {
     Drifted,
     /// The ClusterStore does not admit this namespace.
     NamespaceNotAllowed,
+    /// The store's address is not on the operator's allow-list, or leads where no store may be.
+    EndpointNotAllowed,
     /// The operator has no rights on Secrets or ConfigMaps of this namespace.
     GrantMissing,
     /// An admission policy or webhook of the cluster refused the write.

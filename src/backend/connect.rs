@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
+use super::credentials::{Credentials, References, StoreRights, Surroundings};
 use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
 use super::kubernetes::Kubernetes;
+use super::network::Network;
 use super::sops::{self, ClusterSource, SourceKind};
+use super::vault;
 use super::{Backend, Error, ErrorKind};
 use crate::api::duration;
-use crate::api::store::{self, Connection, SecretKey, SopsSource};
+use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
 use crate::cluster::Objects;
 use crate::sops::AgeKeys;
-use crate::value::SecretValue;
 
 /// What is needed to connect a store.
 pub struct ConnectRequest<'a> {
@@ -30,18 +32,12 @@ pub struct ConnectRequest<'a> {
     pub kubernetes: bool,
     /// Secrets and ConfigMaps, as whoever connects may see them.
     pub objects: &'a Objects,
-    /// Where the age identities of a sops store come from.
-    pub identities: AgeIdentities,
+    /// The way to stores outside the cluster.
+    pub network: &'a Network,
+    /// Whose credentials open it.
+    pub credentials: Credentials,
     /// Told about every call.
     pub observer: Arc<dyn Observer>,
-}
-
-/// Where the age identities of a sops store come from.
-pub enum AgeIdentities {
-    /// From the Secrets that the Store names.
-    FromStore,
-    /// These, each text under the name that messages may show. The Secrets that the Store names are not touched.
-    Given(Vec<(String, SecretValue)>),
 }
 
 /// A store that can be asked.
@@ -98,6 +94,7 @@ pub struct Dependencies {
 pub fn dependencies(connection: &Connection, kubernetes: bool, namespace: &str) -> Dependencies {
     let secret = |name: &String| Watched::Secret { namespace: namespace.to_owned(), name: name.clone() };
     let config_map = |name: &String| Watched::ConfigMap { namespace: namespace.to_owned(), name: name.clone() };
+    let key = |key: &SecretKey| secret(&key.secret);
     match provider(connection, kubernetes) {
         Ok(Provider::Kubernetes) => Dependencies {
             sources: BTreeSet::from([Watched::ValueSecrets { namespace: namespace.to_owned() }]),
@@ -108,11 +105,40 @@ pub fn dependencies(connection: &Connection, kubernetes: bool, namespace: &str) 
             let keys = spec.age.iter().flat_map(|age| &age.keys);
             Dependencies {
                 sources: config_maps.iter().map(config_map).chain(secrets.iter().map(secret)).collect(),
-                credentials: keys.map(|key| secret(&key.secret)).collect(),
+                credentials: keys.map(key).collect(),
             }
         }
-        Ok(Provider::NotYet(_)) | Err(_) => Dependencies::default(),
+        Ok(Provider::AwsSecretsManager(spec)) => needing(aws_secret(spec.auth.as_ref()).map(secret)),
+        Ok(Provider::AwsSsm(spec)) => needing(aws_secret(spec.auth.as_ref()).map(secret)),
+        Ok(Provider::Vault(spec)) => {
+            let authority =
+                spec.ca.iter().flat_map(|CertificateAuthority { config_map: map, secret: name, key: _ }| {
+                    map.iter().map(config_map).chain(name.iter().map(secret)).collect::<Vec<_>>()
+                });
+            let login = spec.auth.iter().flat_map(|store::VaultAuth { token, kubernetes: _, approle, jwt: _ }| {
+                token.iter().chain(approle.iter().map(|approle| &approle.secret_id))
+            });
+            needing(authority.chain(login.map(key)))
+        }
+        Ok(Provider::AzureKeyVault(spec)) => {
+            let client = spec.auth.as_ref().and_then(|auth| auth.client_secret.as_ref());
+            needing(client.map(|client| key(&client.client_secret)))
+        }
+        Ok(Provider::GcpSecretManager(spec)) => {
+            needing(spec.auth.as_ref().and_then(|auth| auth.service_account_key.as_ref()).map(key))
+        }
+        Err(_) => Dependencies::default(),
     }
+}
+
+/// The Secret with static AWS keys.
+fn aws_secret(auth: Option<&store::AwsAuth>) -> Option<&String> {
+    auth?.secret.as_ref().map(|keys| &keys.name)
+}
+
+/// A store that is polled, and logs in with these objects.
+fn needing(credentials: impl IntoIterator<Item = Watched>) -> Dependencies {
+    Dependencies { sources: BTreeSet::new(), credentials: credentials.into_iter().collect() }
 }
 
 /// The field of the spec that names the provider, such as `sops`; `None` unless it is exactly one.
@@ -127,25 +153,48 @@ pub fn kind(connection: &Connection, kubernetes: bool) -> Option<&'static str> {
 /// [`ErrorKind::Unsupported`] for a provider that this version does not have, [`ErrorKind::InvalidConfig`] for a
 /// definition that cannot work, and whatever keeps the credentials from being read.
 pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
-    let ConnectRequest { store, namespace, connection, kubernetes, objects, identities, observer } = request;
+    let ConnectRequest { store, namespace, connection, kubernetes, objects, network, credentials, observer } = request;
     let in_context = |error: Error| error.in_context(&store);
     let provider = provider(connection, kubernetes).map_err(in_context)?;
     let timeout = timeout(connection).map_err(in_context)?;
     let objects = objects.with_timeout(timeout);
     let kind = provider.kind();
+    let rights = match &credentials {
+        Credentials::OfStore(rights) => rights.clone(),
+        Credentials::OfUser(_) => StoreRights::default(),
+    };
+    let around = Surroundings {
+        store: store.clone(),
+        namespace: namespace.to_owned(),
+        encoding: connection.encoding.unwrap_or_default(),
+        timeout,
+        references: References::new(objects.clone(), namespace.to_owned(), rights),
+        credentials,
+        network: network.clone(),
+    };
     let (driver, recipients): (Arc<dyn Backend>, Vec<String>) = match provider {
         Provider::Kubernetes => (Arc::new(Kubernetes::new(objects, namespace.to_owned())), Vec::new()),
         Provider::Sops(spec) => {
-            let (driver, recipients) = connect_sops(spec, namespace, objects, identities).await.map_err(in_context)?;
+            let (driver, recipients) = connect_sops(spec, objects, &around).await.map_err(in_context)?;
             (Arc::new(driver), recipients)
         }
-        Provider::NotYet(kind) => {
+        Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
+        Provider::AwsSecretsManager(_)
+        | Provider::AwsSsm(_)
+        | Provider::AzureKeyVault(_)
+        | Provider::GcpSecretManager(_) => {
             let message = format!("store kind {kind} is not supported by this version");
             return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
         }
     };
     let Dependencies { sources, credentials } = dependencies(connection, kubernetes, namespace);
-    let backend: Arc<dyn Backend> = Arc::new(Guarded::new(driver, store, timeout, observer));
+    let guarded = Guarded::new(driver, store, timeout, observer);
+    let asked = connection.rate_limit.as_ref().map(|limit| limit.per_second);
+    let backend: Arc<dyn Backend> = Arc::new(match provider.default_rate() {
+        // In the cluster: the API server paces itself.
+        None => guarded,
+        Some(default) => guarded.outside(asked.unwrap_or(default)),
+    });
     let reads = Batch::new(Arc::clone(&backend));
     Ok(Connected { backend, reads, kind, sources, credentials, recipients })
 }
@@ -154,7 +203,11 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
 enum Provider<'a> {
     Kubernetes,
     Sops(&'a store::Sops),
-    NotYet(&'static str),
+    AwsSecretsManager(&'a store::AwsSecretsManager),
+    AwsSsm(&'a store::AwsSsm),
+    Vault(&'a store::Vault),
+    AzureKeyVault(&'a store::AzureKeyVault),
+    GcpSecretManager(&'a store::GcpSecretManager),
 }
 
 impl Provider<'_> {
@@ -162,7 +215,29 @@ impl Provider<'_> {
         match self {
             Self::Kubernetes => "kubernetes",
             Self::Sops(_) => "sops",
-            Self::NotYet(kind) => kind,
+            Self::AwsSecretsManager(_) => "awsSecretsManager",
+            Self::AwsSsm(_) => "awsSsm",
+            Self::Vault(_) => "vault",
+            Self::AzureKeyVault(_) => "azureKeyVault",
+            Self::GcpSecretManager(_) => "gcpSecretManager",
+        }
+    }
+}
+
+impl Provider<'_> {
+    /// Calls a second, well below the quota that the vendor gives a whole account or vault by default; `None` in the
+    /// cluster.
+    ///
+    /// Sources: AWS Secrets Manager quotas (`BatchGetSecretValue` 100/s), AWS Systems Manager quotas (`GetParameters`
+    /// 40/s), Key Vault service limits (4,000 requests in 10 s for each vault), Secret Manager quotas (90,000 access
+    /// requests a minute for each project). Vault has none by default.
+    fn default_rate(self) -> Option<u32> {
+        match self {
+            Self::Kubernetes | Self::Sops(_) => None,
+            Self::AwsSecretsManager(_) => Some(50),
+            Self::AwsSsm(_) => Some(20),
+            Self::Vault(_) | Self::AzureKeyVault(_) => Some(100),
+            Self::GcpSecretManager(_) => Some(200),
         }
     }
 }
@@ -186,11 +261,11 @@ fn provider(connection: &Connection, kubernetes: bool) -> Result<Provider<'_>, E
     let candidates = [
         kubernetes.then_some(Provider::Kubernetes),
         sops.as_ref().map(Provider::Sops),
-        aws_secrets_manager.as_ref().map(|_| Provider::NotYet("awsSecretsManager")),
-        aws_ssm.as_ref().map(|_| Provider::NotYet("awsSsm")),
-        vault.as_ref().map(|_| Provider::NotYet("vault")),
-        azure_key_vault.as_ref().map(|_| Provider::NotYet("azureKeyVault")),
-        gcp_secret_manager.as_ref().map(|_| Provider::NotYet("gcpSecretManager")),
+        aws_secrets_manager.as_ref().map(Provider::AwsSecretsManager),
+        aws_ssm.as_ref().map(Provider::AwsSsm),
+        vault.as_ref().map(Provider::Vault),
+        azure_key_vault.as_ref().map(Provider::AzureKeyVault),
+        gcp_secret_manager.as_ref().map(Provider::GcpSecretManager),
     ];
     let mut named = candidates.into_iter().flatten();
     match (named.next(), named.next()) {
@@ -213,9 +288,8 @@ fn timeout(connection: &Connection) -> Result<Duration, Error> {
 
 async fn connect_sops(
     spec: &store::Sops,
-    namespace: &str,
     objects: Objects,
-    identities: AgeIdentities,
+    around: &Surroundings,
 ) -> Result<(sops::Sops, Vec<String>), Error> {
     let store::Sops {
         source,
@@ -246,28 +320,24 @@ async fn connect_sops(
             return Err(invalid("sops.source must name objects of exactly one kind: configMaps or secrets"));
         }
     };
-    let keys = match identities {
-        AgeIdentities::Given(given) => sops::age_keys(given.iter().map(|(name, text)| (name.as_str(), text)))?,
-        AgeIdentities::FromStore => match age {
-            Some(age) => age_keys(&age.keys, namespace, &objects).await?,
+    let keys = match &around.credentials {
+        Credentials::OfUser(user) => sops::age_keys(user.age.iter().map(|(name, text)| (name.as_str(), text)))?,
+        Credentials::OfStore(_) => match age {
+            Some(age) => age_keys(&age.keys, &around.references).await?,
             None => return Err(invalid("sops.age is missing: name the Secrets that hold the age identities")),
         },
     };
     let recipients = keys.recipients().map(str::to_owned).collect();
-    let source = Box::new(ClusterSource::new(objects, namespace.to_owned(), kind, names));
+    let source = Box::new(ClusterSource::new(objects, around.namespace.clone(), kind, names));
     Ok((sops::Sops::new(source, Box::new(keys), allowed_recipients.iter().cloned()), recipients))
 }
 
-async fn age_keys(references: &[SecretKey], namespace: &str, objects: &Objects) -> Result<AgeKeys, Error> {
+async fn age_keys(named: &[SecretKey], references: &References) -> Result<AgeKeys, Error> {
     let mut keys = AgeKeys::default();
-    for SecretKey { secret, key } in references {
-        let object = format!("Secret {namespace}/{secret}");
-        let found = sops::present(objects.get_secret(namespace, secret).await, &object)?;
-        let name = format!("{secret}/{key}");
-        let text = found.data.get(key).ok_or_else(|| {
-            Error::new(ErrorKind::SourceNotFound, format!("{object} has no key {key} with an age identity"))
-        })?;
-        keys.extend(sops::age_keys([(name.as_str(), text)])?);
+    for reference in named {
+        let name = format!("{}/{}", reference.secret, reference.key);
+        let text = references.secret_key(reference).await?;
+        keys.extend(sops::age_keys([(name.as_str(), &text)])?);
     }
     Ok(keys)
 }

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     GrantMissing,
     /// The store's definition cannot work.
     InvalidConfig,
+    /// The store's address is not one that may be connected to.
+    EndpointNotAllowed,
     /// The key cannot be a key of this store.
     InvalidKey,
     /// A file that should be encrypted is not.
@@ -68,6 +70,7 @@ impl ErrorKind {
             | Self::PermissionDenied
             | Self::GrantMissing
             | Self::InvalidConfig
+            | Self::EndpointNotAllowed
             | Self::InvalidKey
             | Self::NotEncrypted
             | Self::Undecodable
@@ -89,6 +92,7 @@ impl ErrorKind {
             | Self::PermissionDenied
             | Self::GrantMissing
             | Self::InvalidConfig
+            | Self::EndpointNotAllowed
             | Self::InvalidKey
             | Self::NotEncrypted
             | Self::Undecodable
@@ -117,6 +121,7 @@ impl ErrorKind {
             Self::PermissionDenied => Reason::AccessDenied,
             Self::GrantMissing => Reason::GrantMissing,
             Self::InvalidConfig | Self::Unsupported => Reason::Unsupported,
+            Self::EndpointNotAllowed => Reason::EndpointNotAllowed,
             Self::InvalidKey => Reason::InvalidKeyName,
             Self::NotEncrypted => Reason::NotEncrypted,
             Self::Undecodable => Reason::DecryptFailed,
@@ -142,6 +147,7 @@ impl ErrorKind {
             Self::PermissionDenied => "permission_denied",
             Self::GrantMissing => "grant_missing",
             Self::InvalidConfig => "invalid_config",
+            Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::InvalidKey => "invalid_key",
             Self::NotEncrypted => "not_encrypted",
             Self::Undecodable => "undecodable",

@@ -1,4 +1,5 @@
-//! The one wrapper around every driver: a deadline, a bounded retry, a measurement, and the store's name in every error.
+//! The one wrapper around every driver: a deadline, a bounded retry, a measurement, and the store's name in every error;
+//! for stores outside the cluster a pace and a breaker, too.
 //!
 //! The short retry for a hiccup lives here and nowhere else; the long wait belongs to the schedule. What is asked again:
 //!
@@ -7,6 +8,8 @@
 //! | read, probe, list, versions, check | any transient kind, and of a read only the keys that failed |
 //! | write, delete | [`ErrorKind::RateLimited`] alone: any other failure may hide a write that happened |
 
+mod breaker;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +20,8 @@ use async_trait::async_trait;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
+use self::breaker::{Admission, Breaker};
+use self::pace::Pace;
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 use crate::value::SecretValue;
 
@@ -94,13 +99,44 @@ pub struct Guarded {
     store: String,
     timeout: Duration,
     observer: Arc<dyn Observer>,
+    outside: Option<Outside>,
+}
+
+/// What a store outside the cluster has in addition.
+struct Outside {
+    pace: Pace,
+    breaker: Breaker,
 }
 
 impl Guarded {
     /// Guards `driver`. `store` is how errors name it, such as `Store/app`; `timeout` limits one call with all its tries.
     #[must_use]
     pub fn new(driver: Arc<dyn Backend>, store: String, timeout: Duration, observer: Arc<dyn Observer>) -> Self {
-        Self { driver, store, timeout, observer }
+        Self { driver, store, timeout, observer, outside: None }
+    }
+
+    /// The same for a store outside the cluster: so many calls a second, and hardly any while it is down.
+    #[must_use]
+    pub fn outside(self, per_second: u32) -> Self {
+        let outside = Outside { pace: Pace::new(per_second), breaker: Breaker::new(self.timeout) };
+        Self { outside: Some(outside), ..self }
+    }
+
+    /// Whether a call of so many remote calls may be made now. Waits for the store's pace; that wait does not count
+    /// against the call's deadline.
+    async fn admit(&self, calls: usize) -> Admission {
+        let Some(Outside { pace, breaker }) = &self.outside else { return Admission::Usual };
+        if let Some(error) = breaker.refusal() {
+            return Admission::Refused(error);
+        }
+        pace.wait_for(calls).await;
+        breaker.admit()
+    }
+
+    fn note(&self, admission: &Admission, failure: Option<&Error>) {
+        if let Some(Outside { pace: _, breaker }) = &self.outside {
+            breaker.note(admission, failure);
+        }
     }
 
     /// One try, measured, and cut off at the deadline.
@@ -121,30 +157,27 @@ impl Guarded {
         })
     }
 
-    /// Waits before the next try; `false` if no try is left, or the deadline would pass first.
-    async fn pause(&self, tries: u32, deadline: Instant, retry_after: Option<Duration>) -> bool {
-        if tries >= TRIES {
-            return false;
-        }
-        let ceiling = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(16));
-        let jittered = ceiling.mul_f64(rand::rng().random_range(0.0..=1.0));
-        let wait = match retry_after {
-            Some(asked) if asked > LONGEST_RETRY_AFTER => return false,
-            // The store knows best; the jitter on top keeps those who were told the same from coming back together.
-            Some(asked) => asked.saturating_add(jittered),
-            None => jittered,
-        };
-        if deadline.saturating_duration_since(Instant::now()) <= wait {
-            return false;
-        }
-        tokio::time::sleep(wait).await;
-        true
-    }
-
     /// A call with one answer.
     async fn single<T, F: Future<Output = Result<T, Error>>>(
         &self,
         operation: Operation,
+        call: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let admission = self.admit(1).await;
+        let most = match &admission {
+            Admission::Usual => TRIES,
+            Admission::Look => 1,
+            Admission::Refused(error) => return Err(error.clone().in_context(&self.store)),
+        };
+        let result = self.single_tries(operation, most, call).await;
+        self.note(&admission, result.as_ref().err());
+        result.map_err(|error| error.in_context(&self.store))
+    }
+
+    async fn single_tries<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        operation: Operation,
+        most: u32,
         call: impl Fn() -> F,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.timeout;
@@ -156,8 +189,8 @@ impl Guarded {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            if !operation.may_repeat(error.kind) || !self.pause(tries, deadline, error.retry_after).await {
-                return Err(error.in_context(&self.store));
+            if !operation.may_repeat(error.kind) || !pause(tries, most, deadline, error.retry_after).await {
+                return Err(error);
             }
         }
     }
@@ -166,6 +199,45 @@ impl Guarded {
     async fn batch<T, F: Future<Output = Vec<Result<T, Error>>>>(
         &self,
         operation: Operation,
+        keys: &[Key],
+        call: impl Fn(Vec<Key>) -> F,
+    ) -> Vec<Result<T, Error>> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let admission = self.admit(keys.len().div_ceil(self.keys_in_one_call(operation))).await;
+        let most = match &admission {
+            Admission::Usual => TRIES,
+            Admission::Look => 1,
+            Admission::Refused(error) => {
+                let error = error.clone().in_context(&self.store);
+                return keys.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
+        let results = self.batch_tries(operation, most, keys, call).await;
+        // The store as a whole failed only if it did so for every key.
+        let failure = results.iter().map(|result| result.as_ref().err()).reduce(|one, other| one.and(other)).flatten();
+        self.note(&admission, failure);
+        results.into_iter().map(|result| result.map_err(|error| error.in_context(&self.store))).collect()
+    }
+
+    /// How many keys one remote call takes. Metadata come one by one everywhere.
+    fn keys_in_one_call(&self, operation: Operation) -> usize {
+        match operation {
+            Operation::Read => self.driver.capabilities().batch.max(1),
+            Operation::Probe
+            | Operation::Write
+            | Operation::Delete
+            | Operation::List
+            | Operation::Versions
+            | Operation::Check => 1,
+        }
+    }
+
+    async fn batch_tries<T, F: Future<Output = Vec<Result<T, Error>>>>(
+        &self,
+        operation: Operation,
+        most: u32,
         keys: &[Key],
         call: impl Fn(Vec<Key>) -> F,
     ) -> Vec<Result<T, Error>> {
@@ -203,16 +275,33 @@ impl Guarded {
             let failed = answers.iter().filter(|answer| may_repeat(operation, answer));
             let longest = failed.filter_map(|answer| answer.as_ref()?.as_ref().err()?.retry_after).max();
             if !answers.iter().any(|answer| may_repeat(operation, answer))
-                || !self.pause(tries, deadline, longest).await
+                || !pause(tries, most, deadline, longest).await
             {
                 break;
             }
         }
-        answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| Err(no_result())).map_err(|error| error.in_context(&self.store)))
-            .collect()
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(no_result()))).collect()
     }
+}
+
+/// Waits before the next try; `false` if no try is left, or the deadline would pass first.
+async fn pause(tries: u32, most: u32, deadline: Instant, retry_after: Option<Duration>) -> bool {
+    if tries >= most {
+        return false;
+    }
+    let ceiling = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    let jittered = ceiling.mul_f64(rand::rng().random_range(0.0..=1.0));
+    let wait = match retry_after {
+        Some(asked) if asked > LONGEST_RETRY_AFTER => return false,
+        // The store knows best; the jitter on top keeps those who were told the same from coming back together.
+        Some(asked) => asked.saturating_add(jittered),
+        None => jittered,
+    };
+    if deadline.saturating_duration_since(Instant::now()) <= wait {
+        return false;
+    }
+    tokio::time::sleep(wait).await;
+    true
 }
 
 fn may_repeat<T>(operation: Operation, answer: &Option<Result<T, Error>>) -> bool {

@@ -4,13 +4,15 @@
 //! |---|---|---|---|---|---|---|---|
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
 //! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
+//! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
 //!
 //! reads: [batch]  each key once, in full batches, shared by all who ask
 //!   └─▶ backend: [guarded]  deadline, bounded retry, measurement, the store's name in errors
-//!         └─▶ driver: [kubernetes], [sops]  one call to the store; its errors as kinds, in our words
+//!         └─▶ driver: [kubernetes], [sops], [vault]  one call to the store; its errors as kinds, in our words
+//!               └─▶ [network]  the one door to stores outside the cluster; [credentials]  what opens them
 //! ```
 //!
 //! [`connect`] is the only place that names a driver. [`memory`] is the contract in its plainest form, for tests; the suite
@@ -18,12 +20,16 @@
 
 pub mod batch;
 pub mod connect;
+pub mod credentials;
+pub mod encoding;
 mod error;
 pub mod guarded;
 pub mod kubernetes;
 pub mod memory;
+pub mod network;
 pub mod pool;
 pub mod sops;
+pub mod vault;
 
 use std::sync::Arc;
 

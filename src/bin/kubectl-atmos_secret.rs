@@ -3,8 +3,13 @@
 use std::process::ExitCode;
 
 use atmos_secrets::cli::{self, Exit};
+use atmos_secrets::memory;
+
+#[global_allocator]
+static ALLOCATOR: memory::Zeroing = memory::ZEROING;
 
 fn main() -> ExitCode {
+    memory::forbid_dumps();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Access.into();
     };

@@ -9,13 +9,14 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::context::{Cluster, is_forbidden, request_failed};
+use super::context::{Cluster, StoreArgs, is_forbidden, request_failed};
 use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
 use super::rows;
 use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
-use crate::backend::connect::{AgeIdentities, ConnectRequest, Connected, connect};
+use crate::backend::connect::{ConnectRequest, Connected, connect};
+use crate::backend::credentials::Credentials;
 use crate::backend::{self, ErrorKind};
 use crate::cluster::{Objects, is_object_name};
 use crate::model::plan::{missing_inputs, plan};
@@ -181,7 +182,7 @@ impl Compiled<'_> {
                 not_declared(name, &title, Some(&component), effective.iter().map(|secret| secret.name.as_str()))
             });
         }
-        let mut found = self.plan.secrets.iter().filter(|secret| secret.name == name);
+        let mut found = self.plan.declarations().filter(|secret| secret.name == name);
         match (found.next(), found.next()) {
             (Some(secret), _) if secret.component.is_empty() => Ok(secret),
             (Some(secret), None) => Ok(secret),
@@ -192,7 +193,7 @@ impl Compiled<'_> {
                     .hint(format!("name one with -c or ATMOS_COMPONENT: {}", components.join(", "))))
             }
             (None, _) => {
-                Err(not_declared(name, &title, None, self.plan.secrets.iter().map(|secret| secret.name.as_str())))
+                Err(not_declared(name, &title, None, self.plan.declarations().map(|secret| secret.name.as_str())))
             }
         }
     }
@@ -201,15 +202,13 @@ impl Compiled<'_> {
     fn effective(&self, component: &str) -> Vec<&PlannedSecret> {
         let own: BTreeSet<&str> = self
             .plan
-            .secrets
-            .iter()
+            .declarations()
             .filter(|secret| secret.component == component)
             .map(|secret| secret.name.as_str())
             .collect();
         let dropped = rows::dropped(&self.stack.spec, component);
         self.plan
-            .secrets
-            .iter()
+            .declarations()
             .filter(|secret| {
                 secret.component == component
                     || (secret.component.is_empty()
@@ -228,6 +227,15 @@ impl Compiled<'_> {
         })
     }
 
+    /// Whether a store is in HashiCorp Vault, which takes a token of the person.
+    #[must_use]
+    pub fn is_vault(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.vault.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.vault.is_some(),
+        })
+    }
+
     /// Connects a store of the plan.
     ///
     /// # Errors
@@ -235,8 +243,8 @@ impl Compiled<'_> {
     pub async fn connect(
         &self,
         reference: &StoreRef,
-        identities: AgeIdentities,
-        operator_namespace: &str,
+        credentials: Credentials,
+        stores: &StoreArgs,
     ) -> Result<Connected, backend::Error> {
         let namespace = self.stack.namespace().unwrap_or_default();
         let objects = Objects::new(self.cluster.client.clone());
@@ -244,7 +252,7 @@ impl Compiled<'_> {
             Some(StoreObject::Store(store)) => {
                 (namespace.as_str(), &store.spec.common, store.spec.kubernetes.is_some())
             }
-            Some(StoreObject::ClusterStore(store)) => (operator_namespace, &store.spec.common, false),
+            Some(StoreObject::ClusterStore(store)) => (stores.operator_namespace.as_str(), &store.spec.common, false),
             None => {
                 let message = format!("{reference} does not exist");
                 return Err(backend::Error::new(ErrorKind::InvalidConfig, message));
@@ -256,7 +264,8 @@ impl Compiled<'_> {
             connection,
             kubernetes,
             objects: &objects,
-            identities,
+            network: &stores.network()?,
+            credentials,
             observer: Arc::new(|_, _: &'static str, _: Duration| {}),
         })
         .await

@@ -8,10 +8,13 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 
+use super::credentials;
 use super::exit::Failure;
 use super::near;
 use super::printer::Printer;
 use crate::api::Stack;
+use crate::backend;
+use crate::backend::network::{self, AllowedHost, Network};
 use crate::cluster::is_object_name;
 
 /// How long one call to the API server may take. kube itself waits for ever.
@@ -66,19 +69,36 @@ impl StackArgs {
     }
 }
 
-/// Where the operator runs: sources of a ClusterStore lie there.
+/// How stores are reached.
 #[derive(Args, Clone, Debug, Default)]
-pub struct OperatorArgs {
+#[command(next_help_heading = "Stores")]
+pub struct StoreArgs {
     /// The operator's namespace, where the sources of a sops ClusterStore lie
     // The default is the operator's own.
-    #[arg(
-        long,
-        env = "ATMOS_OPERATOR_NAMESPACE",
-        value_name = "NAME",
-        default_value = "atmos-secrets",
-        help_heading = "Cluster"
-    )]
+    #[arg(long, env = "ATMOS_OPERATOR_NAMESPACE", value_name = "NAME", default_value = "atmos-secrets")]
     pub operator_namespace: String,
+    /// A host outside the provider's own that your credentials may be sent to, because you know the Stores that name it;
+    /// may be given again
+    #[arg(long, value_name = "HOST", env = "ATMOS_ALLOW_ENDPOINT", value_delimiter = ',')]
+    pub allow_endpoint: Vec<AllowedHost>,
+    /// Lets Stores name loopback addresses, with http, too: for tests
+    #[arg(long, hide = true)]
+    pub allow_loopback_endpoints: bool,
+}
+
+impl StoreArgs {
+    /// The way to stores, with the person's own rules.
+    ///
+    /// # Errors
+    /// The system has no TLS to offer.
+    pub fn network(&self) -> Result<Network, backend::Error> {
+        let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
+        Network::new(network::Settings {
+            allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
+            loopback: *allow_loopback_endpoints,
+            ..network::Settings::default()
+        })
+    }
 }
 
 /// The cluster that a verb talks to, with the user's own rights.

@@ -12,7 +12,7 @@ use super::printer::Printer;
 use super::rows::{self, Row, condition, state_word};
 use crate::api::status::{READY, STALLED, TargetStatus};
 use crate::api::{Scope, Stack};
-use crate::model::Plan;
+use crate::model::{Plan, PlannedSecret};
 
 /// Show what is declared, where it comes from, where its value lives, and its state; never a value
 ///
@@ -190,13 +190,42 @@ fn text(description: &Description<'_>, printer: &mut Printer) {
     }
 }
 
+/// Whether a row is about this declaration.
+fn is_of(row: &Row, secret: &PlannedSecret) -> bool {
+    secret.exposure.is_none() && secret.component == row.declared_by && secret.name == row.name
+}
+
+/// What a target gets of the value, as far as the Stack alone says.
+fn shape_text(row: &Row, outline: &Plan, printer: &mut Printer) {
+    let Some(index) = outline.secrets.iter().position(|secret| is_of(row, secret)) else { return };
+    let Some(secret) = outline.secrets.get(index) else { return };
+    if let Some(path) = &secret.path {
+        field(printer, "Path", &path.to_string());
+    }
+    let kinds = secret.transforms.kinds().collect::<Vec<_>>();
+    if !kinds.is_empty() {
+        field(printer, "Transforms", &kinds.join(", "));
+    }
+    let exposed = outline.secrets.iter().filter_map(|exposed| {
+        let exposure = exposed.exposure.as_ref().filter(|exposure| exposure.of == index)?;
+        let optional = if exposure.optional { ", if there is one" } else { "" };
+        Some(format!("version {} as {}{optional}", exposure.version, exposed.name))
+    });
+    let exposed = exposed.collect::<Vec<_>>();
+    if !exposed.is_empty() {
+        field(printer, "Exposes", &exposed.join("; "));
+    }
+    if secret.extract.is_some() {
+        field(printer, "Extract", "the names of the document become keys");
+    }
+}
+
 /// The targets that hold a secret; `None` if the Stack alone does not say.
 fn targets_of<'a>(outline: &'a Plan, row: &Row) -> Option<Vec<&'a str>> {
     if outline.blocked.is_some() {
         return None;
     }
-    let index =
-        outline.secrets.iter().position(|secret| secret.component == row.declared_by && secret.name == row.name)?;
+    let index = outline.secrets.iter().position(|secret| is_of(row, secret))?;
     let holds = outline.targets.iter().filter(|target| target.secrets().any(|entry| entry == index));
     Some(holds.map(|target| target.name.as_str()).collect())
 }
@@ -226,6 +255,7 @@ fn secret_text(name: &str, description: &Description<'_>, outline: &Plan, printe
         if !row.version.is_empty() {
             field(printer, "Version", &row.version);
         }
+        shape_text(row, outline, printer);
         field(printer, "Status", state_word(row.status));
         if row.reason.is_some() {
             field(printer, "Reason", &why(row));

@@ -4,13 +4,14 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::compiled::compile;
-use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs};
+use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs};
+use super::credentials;
 use super::exit::{Exit, Failure};
 use super::identities;
 use super::printer::Printer;
 use super::quote::quote;
 use crate::api::Reason;
-use crate::backend::connect::AgeIdentities;
+use crate::backend::credentials::{Credentials, StoreRights, UserCredentials};
 use crate::backend::{Error, ErrorKind};
 use crate::model::path::{LeafError, Path};
 use crate::model::render::finding;
@@ -50,7 +51,7 @@ pub struct GetArgs {
     #[arg(long)]
     cluster_key: bool,
     #[command(flatten)]
-    operator: OperatorArgs,
+    stores: StoreArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,12 +79,17 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         // The plan's problem is what `finding` reports.
         Err(_) => Fetched::Unknown,
         Ok(read) => {
-            let identities = match (args.cluster_key, compiled.is_sops(&read.store)) {
-                (true, _) => AgeIdentities::FromStore,
-                (false, true) => AgeIdentities::Given(identities::of_user()?),
-                (false, false) => AgeIdentities::Given(Vec::new()),
+            let credentials = match (args.cluster_key, compiled.is_sops(&read.store)) {
+                (true, _) => Credentials::OfStore(StoreRights::default()),
+                (false, true) => {
+                    Credentials::OfUser(UserCredentials { age: identities::of_user()?, ..UserCredentials::default() })
+                }
+                (false, false) => {
+                    let found = credentials::of_user(&compiled, &read.store);
+                    Credentials::OfUser(found.map_err(|error| Failure::access(error.message))?)
+                }
             };
-            match compiled.connect(&read.store, identities, &args.operator.operator_namespace).await {
+            match compiled.connect(&read.store, credentials, &args.stores).await {
                 Err(error) => Fetched::Error(error),
                 Ok(connected) => {
                     let answer = connected.backend.read(std::slice::from_ref(&read.key)).await.into_iter().next();
@@ -94,7 +100,8 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         }
     };
     let value = match finding(secret, fetched) {
-        Finding::Initialized { value, version: _, from_default } => {
+        // A document is shown whole.
+        Finding::Initialized { value, keys: _, version: _, from_default } => {
             if from_default {
                 printer.info(&format!("{} has no value: this is its declared default", args.name));
             }

@@ -60,7 +60,8 @@ fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     Some(folder.join("sops").join("age").join("keys.txt"))
 }
 
-fn read(path: &Path) -> io::Result<SecretValue> {
+/// A small file that holds a credential.
+pub(super) fn read(path: &Path) -> io::Result<SecretValue> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     // Enough room from the start, so that no copy stays behind when the buffer grows.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::compiled::compile;
-use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, full_name, is_named};
+use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name, is_named};
 use super::exit::{Exit, Failure};
 use super::printer::Printer;
 use super::rows::{self, Row, condition, is_observed, state_word};
@@ -32,7 +32,7 @@ pub struct ListArgs {
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
-    operator: OperatorArgs,
+    stores: StoreArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,7 +106,7 @@ async fn stacks(cluster: &Cluster, args: &ListArgs, printer: &mut Printer) -> Re
 async fn verified(cluster: &Cluster, stack: &Stack, args: &ListArgs, printer: &mut Printer) -> Vec<Row> {
     let why = match compile(cluster, stack).await {
         Ok(compiled) => match &compiled.plan.blocked {
-            None => return verify::ask(&compiled, &args.operator.operator_namespace).await,
+            None => return verify::ask(&compiled, &args.stores).await,
             Some(problem) => (problem.reason, problem.message.clone()),
         },
         Err(failure) => (Reason::AccessDenied, failure.message),

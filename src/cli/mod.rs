@@ -5,6 +5,7 @@
 
 mod compiled;
 mod context;
+mod credentials;
 mod describe;
 mod exit;
 mod get;
@@ -60,7 +61,6 @@ enum Verb {
 
 /// Runs the plugin with the words of its command line, the program's own name first.
 pub async fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
-    process::forbid_core_dumps();
     let words: Vec<OsString> = words.into_iter().collect();
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,

@@ -157,7 +157,7 @@ pub fn known(stack: &Stack) -> Vec<Row> {
         return rows;
     }
     let mut declared = Vec::with_capacity(outline.secrets.len());
-    for secret in &outline.secrets {
+    for secret in outline.declarations() {
         let place = rows.iter().position(|row| row.declared_by == secret.component && row.name == secret.name);
         declared.push(place.map_or_else(|| planned(stack, secret), |place| rows.swap_remove(place)));
     }
@@ -167,8 +167,21 @@ pub fn known(stack: &Stack) -> Vec<Row> {
 /// The row of a declaration that was not checked yet.
 #[must_use]
 pub fn planned(stack: &Stack, secret: &PlannedSecret) -> Row {
-    let PlannedSecret { component, name, scope, required, description, origin, default: _, path: _, read, store } =
-        secret;
+    let PlannedSecret {
+        component,
+        name,
+        scope,
+        required,
+        description,
+        origin,
+        default: _,
+        path: _,
+        transforms: _,
+        extract: _,
+        exposure: _,
+        read,
+        store,
+    } = secret;
     Row {
         namespace: stack.namespace().unwrap_or_default(),
         stack_object: stack.name_any(),

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::compiled::{Compiled, compile};
-use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, full_name};
+use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name};
+use super::credentials;
 use super::exit::{Exit, Failure};
 use super::printer::Printer;
 use super::prompt;
 use crate::api::{Reason, Scope};
-use crate::backend::connect::{AgeIdentities, Connected};
+use crate::backend::connect::Connected;
+use crate::backend::credentials::Credentials;
 use crate::backend::{self, ErrorKind, Precondition};
 use crate::model::{PlannedRead, PlannedSecret};
 use crate::value::SecretValue;
@@ -46,7 +48,7 @@ pub struct SetArgs {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    operator: OperatorArgs,
+    stores: StoreArgs,
 }
 
 /// Runs the verb.
@@ -64,9 +66,9 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
     }
     let read =
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
-    // No key opens anything here: stores that need one to write are not supported yet.
+    let found = credentials::of_user(&compiled, &read.store).map_err(|error| store_failed(&error))?;
     let connected = compiled
-        .connect(&read.store, AgeIdentities::Given(Vec::new()), &args.operator.operator_namespace)
+        .connect(&read.store, Credentials::OfUser(found), &args.stores)
         .await
         .map_err(|error| store_failed(&error))?;
     refuse_read_only(&connected, read)?;

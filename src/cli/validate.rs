@@ -10,7 +10,7 @@ use kube::ResourceExt;
 
 use self::verdict::{Report, Verdict};
 use super::compiled::compile;
-use super::context::{Cluster, ClusterArgs, OperatorArgs, StackArgs, atmos_stack, full_name};
+use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, atmos_stack, full_name};
 use super::describe::{place_and_name, why};
 use super::exit::{Exit, Failure};
 use super::list::unknown_component;
@@ -41,7 +41,7 @@ pub struct ValidateArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
-    operator: OperatorArgs,
+    stores: StoreArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,7 +87,7 @@ async fn by_stores(
     args: &ValidateArgs,
 ) -> Result<Report, Failure> {
     let compiled = compile(cluster, stack).await?;
-    let mut rows = verify::ask(&compiled, &args.operator.operator_namespace).await;
+    let mut rows = verify::ask(&compiled, &args.stores).await;
     if let Some(component) = component {
         rows = rows::effective(&stack.spec, component, rows);
     }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 
 use super::compiled::Compiled;
+use super::context::StoreArgs;
+use super::credentials;
 use super::rows::{self, Row};
 use crate::api::Reason;
 use crate::api::status::SecretState;
-use crate::backend::connect::AgeIdentities;
+use crate::backend::credentials::Credentials;
 use crate::backend::{Error, Key, Presence};
 use crate::model::{PlannedSecret, StoreRef};
 
@@ -19,7 +21,7 @@ const STORES: usize = 8;
 type Answer = Result<Presence, Error>;
 
 /// The rows of a compiled Stack. An error of one store is an error of its rows.
-pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> {
+pub async fn ask(compiled: &Compiled<'_>, stores: &StoreArgs) -> Vec<Row> {
     let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
     for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
         let keys = keys.entry(read.store.clone()).or_default();
@@ -29,30 +31,41 @@ pub async fn ask(compiled: &Compiled<'_>, operator_namespace: &str) -> Vec<Row> 
     }
     let answers: BTreeMap<StoreRef, BTreeMap<Key, Answer>> = stream::iter(keys)
         .map(|(store, keys)| async move {
-            let answers = probe(compiled, &store, &keys, operator_namespace).await;
+            let answers = probe(compiled, &store, &keys, stores).await;
             (store, keys.into_iter().zip(answers).collect())
         })
         .buffer_unordered(STORES)
         .collect()
         .await;
-    compiled
-        .plan
-        .secrets
-        .iter()
-        .map(|secret| {
-            let answer = secret
-                .read
-                .as_ref()
-                .ok()
-                .and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
-            row(compiled, secret, answer)
-        })
-        .collect()
+    let mut rows: Vec<Row> = Vec::new();
+    for secret in &compiled.plan.secrets {
+        let read = secret.read.as_ref().ok();
+        let answer = read.and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
+        let row = row(compiled, secret, answer);
+        // An exposed version stands behind its declaration, and has no row of its own.
+        match (&secret.exposure, rows.last_mut()) {
+            (Some(_), Some(declaration)) => expose(declaration, row),
+            (Some(_), None) | (None, _) => rows.push(row),
+        }
+    }
+    rows
 }
 
-async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], operator_namespace: &str) -> Vec<Answer> {
-    // Metadata are in the clear: no identity is needed.
-    match compiled.connect(store, AgeIdentities::Given(Vec::new()), operator_namespace).await {
+/// Lets a declaration that has a value say what is wrong with a version that it exposes.
+fn expose(declaration: &mut Row, exposed: Row) {
+    let left_out = exposed.status == SecretState::Missing && !exposed.required;
+    if declaration.status == SecretState::Initialized && exposed.status != SecretState::Initialized && !left_out {
+        let message = exposed.message.map(|message| format!("for key {}: {message}", exposed.name));
+        (declaration.status, declaration.reason, declaration.message) = (exposed.status, exposed.reason, message);
+    }
+}
+
+async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], stores: &StoreArgs) -> Vec<Answer> {
+    let connected = async {
+        let found = credentials::of_user(compiled, store)?;
+        compiled.connect(store, Credentials::OfUser(found), stores).await
+    };
+    match connected.await {
         Ok(connected) => connected.backend.probe(keys).await,
         Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }

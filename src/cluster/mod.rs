@@ -5,12 +5,12 @@
 //! [`SecretValue`] itself, zeroes the buffers that it owns, and turns every failure into an [`Error`] that holds no text
 //! of the server.
 //!
-//! One call is one request: there is no retry in here, and [`client`] makes a client without kube's own. Each call has a
-//! deadline. Dropping a call's future abandons the request; a write may then have happened or not.
+//! One call is one request: there is no retry in here, and the client has none either. Each call has a deadline. Dropping a call's future abandons the request; a write may then have happened or not.
 //!
 //! [`SecretValue`]: crate::value::SecretValue
 
 mod buffer;
+mod connections;
 mod error;
 mod object;
 #[cfg(test)]
@@ -27,8 +27,9 @@ use kube::client::Body;
 use kube::core::Request;
 
 use self::buffer::ZeroingBuffer;
+pub use self::connections::client;
 pub use self::error::{Cause, Error, Refusal, StatusReason};
-pub use self::object::{Annotations, ConfigMap, Metadata, OPAQUE, Secret, SecretDraft, Written};
+pub use self::object::{Annotations, ConfigMap, IssuedToken, Metadata, OPAQUE, Secret, SecretDraft, Written};
 
 /// How long one call may take if nobody says otherwise: far above what a healthy API server needs, and short enough for
 /// a reconcile to try again within its own deadline.
@@ -42,26 +43,8 @@ const MAX_PAGE: usize = 32 << 20;
 const PAGE: u32 = 16;
 /// The most bytes of an error's body that are read to find out why.
 const MAX_STATUS: usize = 64 << 10;
-/// How long to wait for a connection before the server counts as gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that is waited on and says nothing for so long is dead: the API server sends each idle watch a bookmark
-/// about once a minute (`defaultBookmarkFrequency` of `k8s.io/apiserver`, `storage/cacher`). Without this a network that
-/// silently loses packets would go unnoticed until the watch itself ends, after about five minutes.
-const SILENCE: Duration = Duration::from_secs(90);
-
-/// A client as [`Objects`] wants it: without kube's own retry, which repeats a refused request up to 15 times and waits
-/// as long as the server says.
-///
-/// # Errors
-/// The configuration names credentials or certificates that cannot be used.
-pub fn client(mut config: kube::Config) -> Result<Client, kube::Error> {
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(SILENCE);
-    // The time that a pooled connection was idle does not count against the next answer.
-    config.reset_reader_on_write = true;
-    Client::try_from(config)
-}
+/// How long a requested token lives: the least that the API server takes (`spec.expirationSeconds` of TokenRequest).
+const TOKEN_LIFE: Duration = Duration::from_secs(600);
 
 /// Secrets and ConfigMaps of one API server. Cheap to clone.
 #[derive(Clone)]
@@ -71,7 +54,16 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Objects as `client`'s user may see them, with a deadline of [`DEFAULT_TIMEOUT`] for each call.
+    /// Objects as the configuration's user may see them, over connections of their own that close when nothing is to be
+    /// done, so that no buffer keeps a value. [`DEFAULT_TIMEOUT`] is the deadline of each call.
+    ///
+    /// # Errors
+    /// As [`client`].
+    pub fn connect(config: &kube::Config) -> Result<Self, kube::Error> {
+        connections::client_for_values(config).map(Self::new)
+    }
+
+    /// The same over the connections of `client`: for a process that ends soon.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, timeout: DEFAULT_TIMEOUT }
@@ -106,9 +98,17 @@ impl Objects {
     /// # Errors
     /// As [`Self::get_secret`].
     pub async fn get_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>, Error> {
-        let request = Request::new(<core::ConfigMap as kube::Resource>::url_path(&(), Some(checked(namespace)?)))
-            .get(checked(name)?, &GetParams::default());
+        let request = config_maps(namespace)?.get(checked(name)?, &GetParams::default());
         absent_as_none(self.call("ConfigMap", request, None, MAX_OBJECT, object::decode_config_map).await)
+    }
+
+    /// Reads a ConfigMap's metadata and none of its data; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::get_secret`].
+    pub async fn get_config_map_metadata(&self, namespace: &str, name: &str) -> Result<Option<Metadata>, Error> {
+        let request = config_maps(namespace)?.get_metadata(checked(name)?, &GetParams::default());
+        absent_as_none(self.call("ConfigMap", request, None, MAX_OBJECT, object::decode_metadata).await)
     }
 
     /// Reads every Secret of a namespace that carries a label, page by page.
@@ -179,6 +179,18 @@ impl Objects {
         self.call("Status", request, None, MAX_OBJECT, |_| Some(())).await
     }
 
+    /// Asks for a token of a ServiceAccount that is good for one audience and as short a time as the API server allows.
+    ///
+    /// # Errors
+    /// [`StatusReason::NotFound`] if there is no such account, 403 without the right to create its `token` subresource.
+    pub async fn request_token(&self, namespace: &str, account: &str, audience: &str) -> Result<IssuedToken, Error> {
+        let accounts = <core::ServiceAccount as kube::Resource>::url_path(&(), Some(checked(namespace)?));
+        let body = object::encode_token_request(audience, TOKEN_LIFE)?;
+        let request =
+            Request::new(accounts).create_subresource("token", checked(account)?, &PostParams::default(), Vec::new());
+        self.call("TokenRequest", request, Some(body), MAX_STATUS, object::decode_token).await
+    }
+
     async fn call<T>(
         &self,
         what: &'static str,
@@ -228,6 +240,10 @@ async fn collect(body: Body, limit: usize) -> Result<ZeroingBuffer, Error> {
 
 fn secrets(namespace: &str) -> Result<Request, Error> {
     Ok(Request::new(<core::Secret as kube::Resource>::url_path(&(), Some(checked(namespace)?))))
+}
+
+fn config_maps(namespace: &str) -> Result<Request, Error> {
+    Ok(Request::new(<core::ConfigMap as kube::Resource>::url_path(&(), Some(checked(namespace)?))))
 }
 
 /// Whether `text` can be the name of an object: a DNS subdomain of RFC 1123, as the API server wants it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::display::Base64Display;
@@ -109,6 +110,35 @@ pub struct Written {
     pub resource_version: String,
 }
 
+/// A token of a ServiceAccount.
+pub struct IssuedToken {
+    /// The token: a credential, as secret as any value.
+    pub token: SecretValue,
+    /// When it stops being one.
+    pub expires: jiff::Timestamp,
+}
+
+pub(super) fn encode_token_request(audience: &str, life: Duration) -> Result<ZeroingBuffer, Error> {
+    let request = serde_json::json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": [audience], "expirationSeconds": life.as_secs()},
+    });
+    let mut buffer = ZeroingBuffer::default();
+    match serde_json::to_writer(&mut buffer, &request) {
+        Ok(()) => Ok(buffer),
+        // Writing to memory cannot fail, and every key is text.
+        Err(_) => Err(Error::Unreadable("TokenRequest")),
+    }
+}
+
+pub(super) fn decode_token(body: &[u8]) -> Option<IssuedToken> {
+    let raw: RawTokenRequest =
+        serde_json::from_slice(body).ok().filter(|raw: &RawTokenRequest| raw.kind == "TokenRequest")?;
+    let RawTokenStatus { token: Text(token), expires } = raw.status;
+    Some(IssuedToken { token, expires: expires.parse().ok()? })
+}
+
 pub(super) fn decode_secret(body: &[u8]) -> Option<Secret> {
     serde_json::from_slice::<RawSecret>(body).ok().filter(|raw| raw.kind == "Secret").map(RawSecret::into_secret)
 }
@@ -189,6 +219,19 @@ struct RawList {
 struct RawListMetadata {
     #[serde(default, rename = "continue")]
     next: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct RawTokenRequest {
+    kind: String,
+    status: RawTokenStatus,
+}
+
+#[derive(serde::Deserialize)]
+struct RawTokenStatus {
+    token: Text,
+    #[serde(rename = "expirationTimestamp")]
+    expires: String,
 }
 
 #[derive(serde::Deserialize)]

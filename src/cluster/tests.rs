@@ -56,7 +56,7 @@ impl Server {
             axum::serve(listener, Router::new().fallback(handler)).await.unwrap();
         });
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-        Self { objects: Objects::new(client(config).unwrap()), seen, task }
+        Self { objects: Objects::connect(&config).unwrap(), seen, task }
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -125,7 +125,7 @@ async fn silence_ends_at_the_deadline() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = kube::Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
     let limit = Duration::from_millis(50);
-    let objects = Objects::new(client(config).unwrap()).with_timeout(limit);
+    let objects = Objects::connect(&config).unwrap().with_timeout(limit);
     assert_eq!(objects.get_secret("n", "s").await.err(), Some(Error::Timeout(limit)));
 }
 
@@ -134,7 +134,7 @@ async fn nobody_there_is_unreachable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = kube::Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
     drop(listener);
-    let objects = Objects::new(client(config).unwrap());
+    let objects = Objects::connect(&config).unwrap();
     assert_eq!(objects.get_secret("n", "s").await.err(), Some(Error::Unreachable));
 }
 

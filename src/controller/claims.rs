@@ -55,7 +55,7 @@ impl AllClaims {
 /// The present owner of a target keeps it, and so does a Stack that a person handed it to; where there is neither, the
 /// older Stack gets it.
 pub async fn apply(context: &Context, key: &StackKey, read: &Read, mut plan: Plan) -> Plan {
-    let claimant = Claimant { name: key.name.to_string(), created: read.created.0, uid: read.uid.clone() };
+    let claimant = Claimant { name: key.name.to_string(), created: read.created, uid: read.uid.clone() };
     let affected = context.claims.with(&key.namespace, |claims| claims.settle(&claimant, &mut plan));
     for name in affected {
         context.queue.add(StackKey::new(&key.namespace, &name), Lane::Background);

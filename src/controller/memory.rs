@@ -8,14 +8,22 @@ use tokio::time::Instant;
 
 use super::relations::StackKey;
 use super::target::Remembered;
+use crate::model::Uid;
 
 /// What is remembered of one Stack. Gone after a restart; then each target is read once.
 #[derive(Default)]
 pub struct Recollection {
     /// Tells a Stack from its successor of the same name.
-    pub uid: Box<str>,
-    /// By target name.
-    pub targets: HashMap<Box<str>, Remembered>,
+    uid: Uid,
+    /// By target name. Few, and one of these is there for each Stack: a list is a quarter of a map's size.
+    targets: Vec<(Box<str>, Remembered)>,
+    /// What most Stacks have nothing of.
+    pub trouble: Trouble,
+}
+
+/// What is remembered of a Stack that does not go smoothly.
+#[derive(Default)]
+pub struct Trouble {
     /// When an optional secret was first found missing, by component and NAME.
     pub missing_since: HashMap<(Box<str>, Box<str>), Instant>,
     /// Since when every sync has to be tried again.
@@ -45,6 +53,46 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_
 const PEACE: Duration = Duration::from_secs(600);
 
 impl Recollection {
+    /// What is remembered of a target.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Remembered> {
+        self.targets.iter().find(|(known, _)| **known == *name).map(|(_, remembered)| remembered)
+    }
+
+    /// Remembers a target, or forgets it.
+    pub fn set_target(&mut self, name: &str, remembered: Option<Remembered>) {
+        let known = self.targets.iter().position(|(known, _)| **known == *name);
+        match (known, remembered) {
+            (Some(index), Some(remembered)) => {
+                if let Some((_, before)) = self.targets.get_mut(index) {
+                    *before = remembered;
+                }
+            }
+            (Some(index), None) => {
+                self.targets.swap_remove(index);
+            }
+            (None, Some(remembered)) => {
+                self.targets.reserve_exact(1);
+                self.targets.push((name.into(), remembered));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Forgets the targets that are not among these.
+    pub fn keep_targets(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.targets.retain(|(name, _)| is_kept(name));
+        self.trouble.fights.retain(|name, _| is_kept(name));
+        self.trouble.waits.retain(|name, _| is_kept(name));
+    }
+}
+
+impl Trouble {
+    fn is_empty(&self) -> bool {
+        let Self { missing_since, failing, refused, fights, waits } = self;
+        missing_since.is_empty() && failing.is_none() && refused.is_none() && fights.is_empty() && waits.is_empty()
+    }
+
     /// How long to wait before the next try: 0.5 s doubling to 30 s.
     pub fn back_off(&mut self, now: Instant) -> Duration {
         wait_as_long(self.failing.get_or_insert(now), now, Duration::from_millis(500), Duration::from_secs(30))
@@ -95,24 +143,42 @@ fn wait_as_long(since: &Instant, now: Instant, first: Duration, longest: Duratio
 /// All Stacks.
 #[derive(Default)]
 pub struct Memory {
-    stacks: Mutex<HashMap<StackKey, Recollection>>,
+    stacks: Mutex<HashMap<StackKey, Kept>>,
+}
+
+/// A [`Recollection`] between two syncs: small, since there is one for each Stack.
+struct Kept {
+    uid: Uid,
+    targets: Box<[(Box<str>, Remembered)]>,
+    trouble: Option<Box<Trouble>>,
 }
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StackKey, Recollection>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StackKey, Kept>> {
         self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what is remembered of a Stack; put it back after the sync. Nothing, if another of the same name had it.
     #[must_use]
     pub fn take(&self, stack: &StackKey, uid: &str) -> Recollection {
-        let found = self.lock().remove(stack).filter(|recollection| &*recollection.uid == uid);
-        found.unwrap_or_else(|| Recollection { uid: uid.into(), ..Recollection::default() })
+        let uid = Uid::from(uid);
+        let found = self.lock().remove(stack).filter(|kept| kept.uid == uid);
+        match found {
+            Some(Kept { uid, targets, trouble }) => Recollection {
+                uid,
+                targets: targets.into_vec(),
+                trouble: trouble.map(|boxed| *boxed).unwrap_or_default(),
+            },
+            None => Recollection { uid, ..Recollection::default() },
+        }
     }
 
     /// Puts it back.
     pub fn put(&self, stack: &StackKey, recollection: Recollection) {
-        self.lock().insert(stack.clone(), recollection);
+        let Recollection { uid, targets, trouble } = recollection;
+        let trouble = (!trouble.is_empty()).then(|| Box::new(trouble));
+        let kept = Kept { uid, targets: targets.into_boxed_slice(), trouble };
+        self.lock().insert(stack.clone(), kept);
     }
 
     /// Forgets a Stack.
@@ -124,12 +190,8 @@ impl Memory {
     #[must_use]
     pub fn versions(&self, stack: &StackKey) -> Vec<(Box<str>, Box<str>)> {
         let stacks = self.lock();
-        let Some(recollection) = stacks.get(stack) else { return Vec::new() };
-        recollection
-            .targets
-            .iter()
-            .map(|(name, remembered)| (name.clone(), remembered.resource_version.clone()))
-            .collect()
+        let Some(kept) = stacks.get(stack) else { return Vec::new() };
+        kept.targets.iter().map(|(name, remembered)| (name.clone(), remembered.resource_version.clone())).collect()
     }
 }
 
@@ -139,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_writer_that_never_gives_up_is_met_ever_more_slowly() {
-        let mut memory = Recollection::default();
+        let mut memory = Trouble::default();
         let mut waits = Vec::new();
         for _ in 0..10 {
             let wait = memory.patience("orders", Instant::now());
@@ -157,7 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refused_writes_are_tried_again_ever_more_slowly() {
-        let mut memory = Recollection::default();
+        let mut memory = Trouble::default();
         let mut waits = Vec::new();
         for _ in 0..7 {
             let wait = memory.ask_again(Instant::now());

@@ -56,7 +56,9 @@ use self::relations::{Dependency, Relations, StackKey, StoreKey};
 use self::stacks::{Failure, Stacks};
 use self::stores::Stores;
 use crate::api::Reason;
+use crate::backend::credentials::StoreRights;
 use crate::backend::guarded::{Observer, Operation};
+use crate::backend::network::Network;
 use crate::cluster::Objects;
 use crate::metrics::{Gauges, Metrics};
 use crate::model::{Plan, Problem, outcome};
@@ -82,12 +84,23 @@ pub struct Settings {
     pub panic_on: Option<String>,
 }
 
+/// How stores outside the cluster are reached.
+#[derive(Clone)]
+pub struct Outside {
+    /// The only way out.
+    pub network: Network,
+    /// What stores may use beside the objects that they name.
+    pub rights: StoreRights,
+}
+
 /// Everything that a sync needs.
 pub struct Context {
     /// For our kinds, reviews and Events.
     pub client: Client,
     /// For Secrets and ConfigMaps.
     pub objects: Objects,
+    /// For stores outside the cluster.
+    pub outside: Outside,
     /// Who we are.
     pub identity: Identity,
     /// How we run.
@@ -167,6 +180,10 @@ impl Heartbeat {
 pub struct Parts {
     /// For our kinds, reviews and Events.
     pub client: Client,
+    /// For stores outside the cluster.
+    pub outside: Outside,
+    /// For Secrets and ConfigMaps.
+    pub objects: Objects,
     /// Who we are.
     pub identity: Identity,
     /// How we run.
@@ -198,7 +215,7 @@ impl Controller {
     /// Puts the parts together. Nothing is asked of anybody yet. It stops when `stop` is cancelled.
     #[must_use]
     pub fn new(parts: Parts, stop: CancellationToken) -> Self {
-        let Parts { client, identity, settings, digest_key, process_key, metrics } = parts;
+        let Parts { client, objects, outside, identity, settings, digest_key, process_key, metrics } = parts;
         // Unbounded, since a full channel would stall the watches; each message is a few words, and routing them does no
         // I/O, so they cannot pile up.
         let (stacks_sender, stacks_receiver) = mpsc::unbounded_channel();
@@ -213,7 +230,6 @@ impl Controller {
             })
         };
         let context = Context {
-            objects: Objects::new(client.clone()),
             queue: Queue::default(),
             stacks: Stacks::default(),
             definitions: Definitions::default(),
@@ -233,6 +249,8 @@ impl Controller {
             heartbeats: Heartbeats::default(),
             unwatched: AtomicU64::new(0),
             client,
+            outside,
+            objects,
             identity,
             settings,
         };
@@ -340,14 +358,14 @@ async fn sync(context: &Context, stack: &StackKey) -> Result<(), Failure> {
 }
 
 async fn mark_panicked(context: &Context, stack: &StackKey) -> Result<(), Failure> {
-    let Some(read) = stacks::get(&context.client, stack).await? else { return Ok(()) };
+    let Some(read) = context.stacks.read(&context.client, stack).await? else { return Ok(()) };
     let problem = Problem {
         reason: Reason::InternalError,
         message: "the operator failed on this Stack; nothing else is affected; please report it".to_owned(),
         stalled: false,
     };
     let status = outcome::failed(&read.status, &problem, read.generation, jiff::Timestamp::now());
-    stacks::patch_status(&context.client, stack, &read, &status).await?;
+    context.stacks.patch_status(&context.client, stack, &read, &status).await?;
     context.events.ready_changed(stack, &read.uid, &read.status.conditions, &status.conditions).await;
     Ok(())
 }

@@ -116,7 +116,16 @@ pub struct Namespace {
 struct NamespaceState {
     ours: HashMap<Box<str>, Seen>,
     values: HashSet<Box<str>>,
-    writing: HashSet<Box<str>>,
+    /// Secrets that we are writing at this moment.
+    writing: HashMap<Box<str>, Disturbed>,
+}
+
+/// Whether something happened to a Secret, while we wrote it, that makes the answer to the write no last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disturbed {
+    No,
+    /// It went or lost our marks, or everything was listed anew.
+    Yes,
 }
 
 impl Namespaces {
@@ -238,17 +247,29 @@ impl Namespace {
 
     /// Says that we are about to write `name`, so that the watch does not take our own write for somebody else's.
     pub fn begin_write(&self, name: &str) {
-        self.lock().writing.insert(name.into());
+        self.lock().writing.insert(name.into(), Disturbed::No);
     }
 
-    /// Says that the write ended with this version, or failed. `true` if somebody wrote after us.
-    pub fn end_write(&self, name: &str, written: Option<&str>) -> bool {
+    /// Says that the write ended with this version, now marked as `stack`'s, or failed. `true` if somebody wrote after us.
+    ///
+    /// The watch tells of most writes only after the API server has answered them. So the answer is taken for what the
+    /// watch will say, and its event is then no news: else every write would cause another sync.
+    pub fn end_write(&self, name: &str, stack: &str, written: Option<&str>) -> bool {
+        let watching = self.grant().secrets == Access::Watching;
         let mut state = self.lock();
-        state.writing.remove(name);
-        match (written, state.ours.get(name)) {
-            (Some(written), Some(seen)) => is_newer(&seen.resource_version, written),
-            (Some(_) | None, _) => false,
+        let disturbed = state.writing.remove(name).unwrap_or(Disturbed::Yes);
+        let Some(written) = written else { return false };
+        let is_news_to_nobody = match state.ours.get(name) {
+            Some(seen) if is_newer(&seen.resource_version, written) => return true,
+            // A former owner hears of it by the event.
+            Some(seen) => *seen.stack == *stack,
+            None => true,
+        };
+        if watching && is_news_to_nobody && disturbed == Disturbed::No {
+            let seen = Seen { resource_version: written.into(), stack: stack.into() };
+            state.ours.insert(name.into(), seen);
         }
+        false
     }
 }
 
@@ -261,6 +282,11 @@ fn is_newer(this: &str, that: &str) -> bool {
         (Ok(this), Ok(that)) => this > that,
         (Ok(_) | Err(_), _) => this != that,
     }
+}
+
+/// Whether `this` is an earlier version than `that` for certain.
+fn is_older(this: &str, that: &str) -> bool {
+    matches!((this.parse::<u64>(), that.parse::<u64>()), (Ok(this), Ok(that)) if this < that)
 }
 
 #[cfg(test)]
@@ -284,8 +310,8 @@ mod tests {
         meta.into_response_partial()
     }
 
-    #[tokio::test]
-    async fn our_own_write_is_news_only_to_a_former_owner() {
+    /// A namespace that is watched, and whom it told of changes since the last look.
+    fn watched() -> (Namespace, mpsc::UnboundedSender<Change>, impl FnMut() -> Vec<String>) {
         let watching = Grant { secrets: Access::Watching, config_maps: Access::Watching };
         let namespace = Namespace {
             name: "payments".into(),
@@ -295,22 +321,87 @@ mod tests {
             state: Mutex::default(),
         };
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        let mut told = || {
+        let told = move || {
             let mut owners = Vec::new();
             while let Ok(Change::Secret { owner, .. }) = receiver.try_recv() {
                 owners.extend(owner.map(String::from));
             }
             owners
         };
+        (namespace, sender, told)
+    }
+
+    #[tokio::test]
+    async fn our_own_write_is_news_only_to_a_former_owner() {
+        let (namespace, sender, mut told) = watched();
         namespace.begin_write("target");
         namespace.take_secret(&owned_by("first", "1"), &sender);
         namespace.take_secret(&owned_by("first", "2"), &sender);
         assert_eq!(told(), Vec::<String>::new());
         namespace.take_secret(&owned_by("second", "3"), &sender);
         assert_eq!(told(), ["second", "first"]);
-        namespace.end_write("target", Some("3"));
+        namespace.end_write("target", "second", Some("3"));
         namespace.take_secret(&owned_by("second", "4"), &sender);
         assert_eq!(told(), ["second"]);
+    }
+
+    #[tokio::test]
+    async fn our_own_write_is_no_news_when_its_event_comes_after_the_answer() {
+        let (namespace, sender, mut told) = watched();
+        namespace.begin_write("target");
+        assert!(!namespace.end_write("target", "first", Some("10")));
+        assert!(matches!(namespace.sight("target"), Sight::Ours(seen) if &*seen.resource_version == "10"));
+        namespace.take_secret(&owned_by("first", "9"), &sender);
+        namespace.take_secret(&owned_by("first", "10"), &sender);
+        assert_eq!(told(), Vec::<String>::new(), "what we overwrote, and what we wrote");
+        namespace.take_secret(&owned_by("first", "11"), &sender);
+        assert_eq!(told(), ["first"], "what somebody else wrote after us");
+        // Taken over by another Stack: the former owner is told by the event.
+        namespace.begin_write("target");
+        assert!(!namespace.end_write("target", "second", Some("12")));
+        namespace.take_secret(&owned_by("second", "12"), &sender);
+        assert_eq!(told(), ["second", "first"]);
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_went_while_we_wrote_it_is_not_taken_for_present() {
+        let (namespace, sender, mut told) = watched();
+        namespace.begin_write("target");
+        namespace.take_secret(&owned_by("first", "10"), &sender);
+        namespace.drop_secret(&owned_by("first", "11"), &sender);
+        namespace.end_write("target", "first", Some("10"));
+        assert_eq!((namespace.sight("target"), told()), (Sight::NotOurs, vec!["first".to_owned()]));
+        // The end of a predecessor that the watch tells late is none of ours.
+        namespace.begin_write("target");
+        namespace.end_write("target", "first", Some("20"));
+        namespace.drop_secret(&owned_by("first", "15"), &sender);
+        assert!(matches!(namespace.sight("target"), Sight::Ours(_)));
+        assert_eq!(told(), Vec::<String>::new());
+        namespace.drop_secret(&owned_by("first", "21"), &sender);
+        assert_eq!((namespace.sight("target"), told()), (Sight::NotOurs, vec!["first".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn marks_that_somebody_removed_while_we_wrote_are_gone() {
+        let (namespace, sender, mut told) = watched();
+        namespace.begin_write("target");
+        namespace.take_secret(&owned_by("first", "10"), &sender);
+        let mut bare = owned_by("first", "11");
+        bare.metadata.labels = None;
+        namespace.take_secret(&bare, &sender);
+        namespace.end_write("target", "first", Some("10"));
+        assert_eq!((namespace.sight("target"), told()), (Sight::NotOurs, vec!["first".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn a_list_during_a_write_leaves_the_last_word_to_the_watch() {
+        let (namespace, sender, mut told) = watched();
+        namespace.begin_write("target");
+        namespace.take_list(HashMap::new(), HashSet::new(), &sender);
+        namespace.end_write("target", "first", Some("10"));
+        assert_eq!(namespace.sight("target"), Sight::NotOurs);
+        namespace.take_secret(&owned_by("first", "10"), &sender);
+        assert_eq!(told(), ["first"]);
     }
 
     #[test]
@@ -319,5 +410,6 @@ mod tests {
         assert!(!is_newer("999", "1000"));
         assert!(!is_newer("7", "7"));
         assert!(is_newer("b", "a"));
+        assert!(is_older("999", "1000") && !is_older("7", "7") && !is_older("a", "b"));
     }
 }

@@ -30,6 +30,9 @@ pub enum Lane {
 /// One background item is let through after so many user items in a row.
 const STARVATION_LIMIT: u32 = 16;
 
+/// Room for so many keys is kept while there are none.
+const USUAL_ROOM: usize = 64;
+
 /// See the module documentation.
 pub struct Queue<K> {
     state: Mutex<State<K>>,
@@ -189,6 +192,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             self.changed.notify_one();
         } else if slot.is_idle() {
             state.keys.remove(key);
+            state.let_go();
         }
     }
 
@@ -247,6 +251,18 @@ impl<K: Clone + Eq + Hash> State<K> {
             (None, Lane::Background) => {
                 slot.queued = Some(Lane::Background);
                 self.background.push_back(key);
+            }
+        }
+    }
+
+    /// Lets go of the room that a start or a large change needed.
+    fn let_go(&mut self) {
+        if self.keys.is_empty() && self.keys.capacity() > USUAL_ROOM {
+            self.keys = HashMap::new();
+        }
+        for lane in [&mut self.user, &mut self.background] {
+            if lane.is_empty() && lane.capacity() > USUAL_ROOM {
+                *lane = VecDeque::new();
             }
         }
     }

@@ -13,7 +13,7 @@ use super::namespaces::Access;
 use super::queue::Lane;
 use super::reading::{covered, find, read_keys, register};
 use super::relations::StackKey;
-use super::stacks::{self, Failure, Read};
+use super::stacks::{Failure, Read};
 use super::target::{Again, Done, Work};
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
 use crate::api::{Reason, StackSpec, StackStatus};
@@ -25,7 +25,10 @@ use crate::model::{Finding, Lookup, Plan, Problem, StoreRef};
 /// # Errors
 /// The API server did not answer or refused; the caller tries again later. Everything else is in the status.
 pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure> {
-    let Some(read) = stacks::get(&context.client, key).await? else {
+    // Whatever asked for this sync, the indexes shall hold one copy of the names.
+    let shared = context.stacks.shared_key(key);
+    let key = shared.as_ref().unwrap_or(key);
+    let Some(read) = context.stacks.read(&context.client, key).await? else {
         context.forget(key);
         return Ok(());
     };
@@ -126,7 +129,7 @@ async fn write_targets(
             continue;
         }
         let removable = |index: usize| removable.contains(&index);
-        let patience = memory.patience(&target.name, Instant::now());
+        let patience = memory.trouble.patience(&target.name, Instant::now());
         let work = Work {
             context,
             stack: key,
@@ -137,31 +140,22 @@ async fn write_targets(
             namespace: &namespace,
             patience,
         };
-        let known = memory.targets.get(target.name.as_str());
-        let mut one = match memory.asked_to_wait(&target.name, Instant::now()) {
+        let known = memory.target(&target.name);
+        let mut one = match memory.trouble.asked_to_wait(&target.name, Instant::now()) {
             Some(wait) => super::target::throttled(known, wait),
             None => work.sync(target, known).await,
         };
         if let Again::After(wait) = one.again {
-            memory.wait(&target.name, Instant::now() + wait);
+            memory.trouble.wait(&target.name, Instant::now() + wait);
         }
         if one.undid {
-            memory.undid(&target.name, Instant::now());
+            memory.trouble.undid(&target.name, Instant::now());
         }
         keep_through_trouble(&mut one, target, read, findings, covered);
-        match &one.remembered {
-            Some(remembered) => {
-                memory.targets.insert(target.name.as_str().into(), remembered.clone());
-            }
-            None => {
-                memory.targets.remove(target.name.as_str());
-            }
-        }
+        memory.set_target(&target.name, one.remembered.clone());
         done.push(one);
     }
-    memory.targets.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
-    memory.fights.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
-    memory.waits.retain(|name, _| plan.targets.iter().any(|target| target.name == **name));
+    memory.keep_targets(|name| plan.targets.iter().any(|target| target.name == *name));
     Ok(done)
 }
 
@@ -197,14 +191,14 @@ fn removable(plan: &Plan, findings: &[Finding], memory: &mut Recollection) -> BT
     for (index, (secret, finding)) in plan.secrets.iter().zip(findings).enumerate() {
         if let Finding::Missing(_) = finding {
             let name = (Box::from(secret.component.as_str()), Box::from(secret.name.as_str()));
-            let since = memory.missing_since.get(&name).copied().unwrap_or(now);
+            let since = memory.trouble.missing_since.get(&name).copied().unwrap_or(now);
             if now.duration_since(since) >= interval {
                 removable.insert(index);
             }
             still_missing.insert(name, since);
         }
     }
-    memory.missing_since = still_missing;
+    memory.trouble.missing_since = still_missing;
     removable
 }
 
@@ -215,7 +209,7 @@ async fn report(
     status: &StackStatus,
     targets: &[Done],
 ) -> Result<(), Failure> {
-    let written = match stacks::patch_status(&context.client, key, read, status).await {
+    let written = match context.stacks.patch_status(&context.client, key, read, status).await {
         Ok(written) => written,
         // Gone or replaced meanwhile: the watch tells.
         Err(Failure::Status(404 | 409)) => false,
@@ -245,19 +239,19 @@ async fn report(
 fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], memory: &mut Recollection) {
     let refused = targets.iter().any(|done| done.again == Again::Sometimes);
     if targets.iter().any(|done| done.again.is_trouble()) {
-        let wait = memory.back_off(Instant::now());
+        let wait = memory.trouble.back_off(Instant::now());
         let asked = targets.iter().filter_map(|done| match done.again {
             Again::After(asked) => Some(asked),
             Again::Never | Again::Soon | Again::Sometimes | Again::Patiently(_) => None,
         });
         context.queue.add_after(key.clone(), Lane::Background, asked.max().unwrap_or_default().max(wait));
     } else {
-        memory.failing = None;
+        memory.trouble.failing = None;
     }
     if refused {
-        context.queue.add_after(key.clone(), Lane::Background, memory.ask_again(Instant::now()));
+        context.queue.add_after(key.clone(), Lane::Background, memory.trouble.ask_again(Instant::now()));
     } else {
-        memory.refused = None;
+        memory.trouble.refused = None;
     }
     let patience = targets.iter().filter_map(|done| match done.again {
         Again::Patiently(patience) => Some(patience),
@@ -268,7 +262,7 @@ fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], m
     }
     // The second look at a missing optional secret, where a target wants it removed.
     let removes = plan.targets.iter().any(|target| target.missing == crate::api::stack::MissingPolicy::Remove);
-    if removes && let Some(since) = memory.missing_since.values().max() {
+    if removes && let Some(since) = memory.trouble.missing_since.values().max() {
         let interval = plan.refresh_interval.unwrap_or(DEFAULT_REFRESH_INTERVAL);
         let due = interval.saturating_sub(since.elapsed());
         if !due.is_zero() {

@@ -50,12 +50,12 @@ pub struct Refresh {
     started: Instant,
 }
 
-/// A key in use.
-type Used = (StoreKey, Arc<Key>);
+/// A key in use. Both are the ones of the index, so that a Stack costs two words for each of its keys.
+type Used = (Arc<StoreKey>, Arc<Key>);
 
 #[derive(Default)]
 struct State {
-    stores: HashMap<StoreKey, Index>,
+    stores: HashMap<Arc<StoreKey>, Index>,
     of_stack: HashMap<StackKey, Box<[Used]>>,
     timers: BTreeMap<(Instant, u64), Timer>,
     next_number: u64,
@@ -79,13 +79,15 @@ const RECENT: usize = 256;
 
 #[derive(Default)]
 struct Index {
-    keys: HashMap<Arc<Key>, Entry>,
+    /// Boxed, since a map has up to as much room again as it needs.
+    keys: HashMap<Arc<Key>, Box<Entry>>,
     ticks: HashSet<Duration>,
     dirty: HashSet<Arc<Key>>,
     running: bool,
 }
 
 struct Entry {
+    /// Sorted, since a key may have thousands of users. It grows by one: nearly always it has one.
     users: Vec<(StackKey, Option<Duration>)>,
     seen: Seen,
     last_good: Instant,
@@ -132,6 +134,27 @@ struct Job {
 }
 
 impl Entry {
+    /// A key that nobody has read.
+    fn new(started: Instant) -> Self {
+        Self { users: Vec::new(), seen: Seen::Nothing, last_good: started, retry: None, told_stale: false }
+    }
+
+    fn set_user(&mut self, stack: &StackKey, interval: Option<Duration>) {
+        match self.users.binary_search_by(|(user, _)| user.cmp(stack)) {
+            Ok(index) => {
+                if let Some((_, before)) = self.users.get_mut(index) {
+                    *before = interval;
+                }
+            }
+            Err(index) => {
+                if self.users.is_empty() {
+                    self.users.reserve_exact(1);
+                }
+                self.users.insert(index, (stack.clone(), interval));
+            }
+        }
+    }
+
     /// The shortest interval that a user asks for.
     fn interval(&self) -> Option<Duration> {
         self.users.iter().filter_map(|(_, interval)| *interval).min()
@@ -171,22 +194,17 @@ impl Refresh {
         let mut used: Vec<Used> = Vec::with_capacity(readings.len());
         for reading in readings {
             let too_early = state.changed_since(&reading.store, &reading.key, since);
-            let index = state.stores.entry(reading.store.clone()).or_default();
+            let store = match state.stores.get_key_value(&reading.store) {
+                Some((known, _)) => Arc::clone(known),
+                None => Arc::new(reading.store.clone()),
+            };
+            let index = state.stores.entry(Arc::clone(&store)).or_default();
             let key = match index.keys.get_key_value(&reading.key) {
                 Some((known, _)) => Arc::clone(known),
                 None => Arc::new(reading.key.clone()),
             };
-            let entry = index.keys.entry(Arc::clone(&key)).or_insert_with(|| Entry {
-                users: Vec::new(),
-                seen: Seen::Nothing,
-                last_good: self.started,
-                retry: None,
-                told_stale: false,
-            });
-            match entry.users.iter_mut().find(|(user, _)| user == stack) {
-                Some((_, interval)) => *interval = reading.interval,
-                None => entry.users.push((stack.clone(), reading.interval)),
-            }
+            let entry = index.keys.entry(Arc::clone(&key)).or_insert_with(|| Box::new(Entry::new(self.started)));
+            entry.set_user(stack, reading.interval);
             let covered = now.duration_since(entry.last_good) < schedule::stale_after(entry.interval_or_default());
             match reading.result {
                 Err(error) if error.kind.is_transient() && covered && matches!(entry.seen, Seen::Value(_)) => {}
@@ -217,12 +235,12 @@ impl Refresh {
             if let Some(interval) = tick {
                 state.arm_tick(&reading.store, interval, now);
             }
-            used.push((reading.store.clone(), key));
+            used.push((store, key));
         }
-        let before = state.of_stack.insert(stack.clone(), used.clone().into_boxed_slice()).unwrap_or_default();
+        let before = state.of_stack.remove(stack).unwrap_or_default();
         state.drop_user(stack, before.iter().filter(|old| !used.contains(old)));
-        if used.is_empty() {
-            state.of_stack.remove(stack);
+        if !used.is_empty() {
+            state.of_stack.insert(stack.clone(), used.into_boxed_slice());
         }
         drop(state);
         self.wake.notify_one();
@@ -351,7 +369,7 @@ impl Refresh {
             if !index.dirty.is_empty() && !index.running {
                 let keys = index.dirty.drain().collect();
                 index.running = true;
-                jobs.push(Job { store: store.clone(), keys, why: Why::Changed });
+                jobs.push(Job { store: StoreKey::clone(store), keys, why: Why::Changed });
             }
         }
         (jobs, state.timers.keys().next().map(|(due, _)| *due))
@@ -489,6 +507,7 @@ fn wants_retry(kind: ErrorKind) -> bool {
         | ErrorKind::Unauthenticated
         | ErrorKind::PermissionDenied
         | ErrorKind::GrantMissing
+        | ErrorKind::EndpointNotAllowed
         | ErrorKind::Conflict
         | ErrorKind::RateLimited
         | ErrorKind::Unavailable

@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Input, StoreRef};
 
-/// A Stack by namespace and name. Cheap to clone.
+/// A Stack by namespace and name. Cheap to clone, and one word wide, since many indexes hold one for each Stack.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StackKey {
+pub struct StackKey(Arc<StackName>);
+
+/// See [`StackKey`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StackName {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its object name.
@@ -18,7 +22,21 @@ impl StackKey {
     /// The key of an object.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: Arc::from(namespace), name: Arc::from(name) }
+        Self::within(&Arc::from(namespace), name)
+    }
+
+    /// The key of an object, sharing the text of its namespace.
+    #[must_use]
+    pub fn within(namespace: &Arc<str>, name: &str) -> Self {
+        Self(Arc::new(StackName { namespace: Arc::clone(namespace), name: Arc::from(name) }))
+    }
+}
+
+impl std::ops::Deref for StackKey {
+    type Target = StackName;
+
+    fn deref(&self) -> &StackName {
+        &self.0
     }
 }
 
@@ -96,8 +114,9 @@ pub struct Relations {
 
 #[derive(Default)]
 struct State {
-    users: HashMap<Dependency, HashSet<StackKey>>,
-    of_stack: HashMap<StackKey, Box<[Dependency]>>,
+    users: HashMap<Arc<Dependency>, HashSet<StackKey>>,
+    /// The same objects as the keys of `users`.
+    of_stack: HashMap<StackKey, Box<[Arc<Dependency>]>>,
 }
 
 impl Relations {
@@ -108,7 +127,11 @@ impl Relations {
     /// Replaces what `stack` depends on. Returns the stores that gained or lost it.
     pub fn set(&self, stack: &StackKey, dependencies: impl IntoIterator<Item = Dependency>) -> Vec<StoreKey> {
         let mut state = self.lock();
-        let new: Box<[Dependency]> = dependencies.into_iter().collect();
+        let shared = |dependency: Dependency| match state.users.get_key_value(&dependency) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(dependency),
+        };
+        let new: Box<[Arc<Dependency>]> = dependencies.into_iter().map(shared).collect();
         if state.of_stack.get(stack).is_some_and(|old| *old == new) {
             return Vec::new();
         }
@@ -129,7 +152,7 @@ impl Relations {
             changed.extend(store_of(gone));
         }
         for added in new.iter().filter(|dependency| !old.contains(dependency)) {
-            state.users.entry(added.clone()).or_default().insert(stack.clone());
+            state.users.entry(Arc::clone(added)).or_default().insert(stack.clone());
             changed.extend(store_of(added));
         }
         changed

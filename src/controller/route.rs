@@ -65,7 +65,7 @@ fn namespace(context: &Context, change: namespaces::Change) {
     match change {
         namespaces::Change::Secret { namespace, name, owner, values } => {
             if let Some(owner) = owner {
-                context.queue.add(StackKey { namespace: Arc::clone(&namespace), name: Arc::from(&*owner) }, Lane::User);
+                context.queue.add(StackKey::within(&namespace, &owner), Lane::User);
             }
             // A Secret in somebody's way may have gone, or was handed over to whoever wants it.
             for claimant in context.claims.claimants(&namespace, &name) {

@@ -1,28 +1,36 @@
 //! Stacks on the wire: following them, reading one, patching its status.
 //!
-//! Only metadata are watched, so that one object that cannot be decoded disturbs nobody and memory holds no specs. A
-//! Stack is read when there is work to do on it, which also means that no decision rests on an old copy.
+//! Each object is decoded on its own and whatever its spec says, so that one that this version of the API cannot read
+//! disturbs nobody. Of a Stack at rest nothing but a mark is kept. One that changed is held until its sync, which then
+//! needs no request for it; every other sync reads its Stack anew. So no decision rests on an old copy.
+
+mod object;
+mod pending;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::object::Read;
+use self::object::StackObject;
+use self::pending::Pending;
 use super::relations::StackKey;
-use crate::api::{Stack, StackSpec, StackStatus, marks};
-use crate::model::Lookup;
+use crate::api::StackStatus;
+use crate::model::Uid;
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Stacks in one page of a list. A page is in memory as a whole, and a Stack may be a megabyte.
+const PAGE: u32 = 100;
 
 /// What happened to a Stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,27 +45,58 @@ pub enum Change {
 
 /// Follows Stacks; holds of each only what tells a real change from a status write of our own.
 pub struct Stacks {
-    seen: Mutex<HashMap<StackKey, Mark>>,
-    /// Those of the first list that were not worked on yet; `None` before the first list.
-    unworked: Mutex<Option<HashSet<StackKey>>>,
+    state: Mutex<State>,
     ready: watch::Sender<bool>,
 }
 
+#[derive(Default)]
+struct State {
+    seen: HashMap<StackKey, Mark>,
+    /// One text for each namespace, shared by its keys.
+    namespaces: HashSet<Arc<str>>,
+    pending: Pending,
+    /// Those of the first list that were not worked on yet; `None` before the first list.
+    unworked: Option<HashSet<StackKey>>,
+}
+
+/// What tells a real change from a status write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
-    created: jiff::Timestamp,
-    uid: Box<str>,
+    /// Seconds since the Unix epoch, as precise as the API server is.
+    created: i64,
+    uid: Uid,
     generation: i64,
     sync_requested: Option<Box<str>>,
 }
 
+impl State {
+    /// The key of an object: the same as the one in use, if there is one.
+    fn key(&mut self, object: &StackObject) -> StackKey {
+        let (namespace, name) = object.place();
+        let namespace = match self.namespaces.get(namespace) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let new: Arc<str> = Arc::from(namespace);
+                self.namespaces.insert(Arc::clone(&new));
+                new
+            }
+        };
+        let key = StackKey::within(&namespace, name);
+        self.seen.get_key_value(&key).map_or(key, |(known, _)| known.clone())
+    }
+}
+
 impl Default for Stacks {
     fn default() -> Self {
-        Self { seen: Mutex::default(), unworked: Mutex::default(), ready: watch::Sender::new(false) }
+        Self { state: Mutex::default(), ready: watch::Sender::new(false) }
     }
 }
 
 impl Stacks {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until all Stacks were listed once.
     pub async fn synced(&self) {
         let mut receiver = self.ready.subscribe();
@@ -74,33 +113,85 @@ impl Stacks {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().seen.len()
     }
 
     /// Takes note that a Stack was worked on, or went. `true` if it was the last one of the first list: only from now on
     /// it is known who uses what.
     pub fn worked(&self, key: &StackKey) -> bool {
-        let mut unworked = self.unworked.lock().unwrap_or_else(PoisonError::into_inner);
-        unworked.as_mut().is_some_and(|unworked| unworked.remove(key) && unworked.is_empty())
+        let mut state = self.lock();
+        let Some(unworked) = &mut state.unworked else { return false };
+        let was_last = unworked.remove(key) && unworked.is_empty();
+        if was_last {
+            // It held every Stack.
+            *unworked = HashSet::new();
+        }
+        was_last
     }
 
     /// Whether every Stack of the first list was worked on.
     #[must_use]
     pub fn are_known(&self) -> bool {
-        self.unworked.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(HashSet::is_empty)
+        self.lock().unworked.as_ref().is_some_and(HashSet::is_empty)
+    }
+
+    /// The same key as the watch has it, so that all indexes share one text; `None` if the watch knows none.
+    #[must_use]
+    pub fn shared_key(&self, key: &StackKey) -> Option<StackKey> {
+        self.lock().seen.get_key_value(key).map(|(key, _)| key.clone())
     }
 
     /// Whether there is one of this name, as far as the watch knows.
     #[must_use]
     pub fn contains(&self, key: &StackKey) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+        self.lock().seen.contains_key(key)
     }
 
     /// The Stacks of a namespace.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Vec<StackKey> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.keys().filter(|key| &*key.namespace == namespace).cloned().collect()
+        self.lock().seen.keys().filter(|key| &*key.namespace == namespace).cloned().collect()
+    }
+
+    /// The Stack for its sync: as the watch delivered it, if no sync had it since, else read anew. `None` if there is none.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer.
+    pub async fn read(&self, client: &Client, key: &StackKey) -> Result<Option<Read>, Failure> {
+        let held = self.lock().pending.take(key);
+        match held {
+            Some(object) => Ok(Some(object.into())),
+            None => get(client, key).await,
+        }
+    }
+
+    /// Writes a status if it differs from what was read. `true` if it was written.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer.
+    pub async fn patch_status(
+        &self,
+        client: &Client,
+        key: &StackKey,
+        read: &Read,
+        status: &StackStatus,
+    ) -> Result<bool, Failure> {
+        let Some(patch) = difference(&read.raw_status, status) else { return Ok(false) };
+        let api: Api<StackObject> = Api::namespaced(client.clone(), &key.namespace);
+        // The uid makes the API server refuse the patch if the object was re-created meanwhile.
+        let patch = json!({"metadata": {"uid": read.uid}, "status": patch});
+        let written = within(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch))).await;
+        let mut state = self.lock();
+        match &written {
+            Ok(written) => {
+                if let Some(version) = written.version_number() {
+                    state.pending.wrote(key, version);
+                }
+            }
+            // Without an answer it is not known what is stored now.
+            Err(_) => state.pending.forget(key),
+        }
+        written.map(|_| true)
     }
 
     /// Follows until `stop`.
@@ -109,124 +200,103 @@ impl Stacks {
     }
 
     async fn follow(&self, client: Client, changes: &mpsc::UnboundedSender<Change>) {
-        let api: Api<PartialObjectMeta<Stack>> = Api::all(client);
-        let mut stream =
-            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
+        let api: Api<StackObject> = Api::all(client);
+        let configuration = watcher::Config::default().page_size(PAGE);
+        let mut stream = std::pin::pin!(watcher(api, configuration).backoff(super::watches::WatchBackoff::default()));
         let mut listed: HashMap<StackKey, Mark> = HashMap::new();
         loop {
             // A closed channel means that the process is ending, so failed sends are ignored.
             match stream.try_next().await {
-                Ok(Some(Event::Init)) => listed.clear(),
-                Ok(Some(Event::InitApply(meta))) => {
-                    let (key, mark) = identify(&meta);
+                Ok(Some(Event::Init)) => listed = HashMap::new(),
+                Ok(Some(Event::InitApply(object))) => {
+                    let (key, mark) = self.take_listed(object);
                     listed.insert(key, mark);
                 }
                 Ok(Some(Event::InitDone)) => {
-                    let listed = std::mem::take(&mut listed);
-                    let before = std::mem::replace(
-                        &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner),
-                        listed.clone(),
-                    );
-                    self.unworked
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .get_or_insert_with(|| listed.keys().cloned().collect());
-                    for key in before.keys().filter(|key| !listed.contains_key(key)) {
-                        let _ = changes.send(Change::Gone(key.clone()));
-                    }
-                    // The older first, since the younger yields where two claim one key.
-                    let mut new: Vec<(&StackKey, &Mark)> =
-                        listed.iter().filter(|(key, mark)| before.get(*key) != Some(*mark)).collect();
-                    new.sort_by_key(|(_, mark)| (mark.created, &mark.uid));
-                    for (key, _) in new {
-                        let _ = changes.send(Change::Listed(key.clone()));
+                    for change in self.take_list(std::mem::take(&mut listed)) {
+                        let _ = changes.send(change);
                     }
                     self.ready.send_replace(true);
                 }
-                Ok(Some(Event::Apply(meta))) => {
-                    let (key, mark) = identify(&meta);
-                    let before =
-                        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), mark.clone());
-                    if before.as_ref() != Some(&mark) {
+                Ok(Some(Event::Apply(object))) => {
+                    if let Some(key) = self.take(object) {
                         let _ = changes.send(Change::Edited(key));
                     }
                 }
-                Ok(Some(Event::Delete(meta))) => {
-                    let (key, _) = identify(&meta);
-                    self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                Ok(Some(Event::Delete(object))) => {
+                    let mut state = self.lock();
+                    let key = state.key(&object);
+                    state.seen.remove(&key);
+                    state.pending.told_up_to(object.version_number());
+                    state.pending.forget(&key);
+                    drop(state);
                     let _ = changes.send(Change::Gone(key));
                 }
                 Ok(None) => return,
-                Err(_) => tracing::debug!("the watch on stacks broke and starts again"),
+                Err(_) => {
+                    self.lock().pending.clear();
+                    tracing::debug!("the watch on stacks broke and starts again");
+                }
             }
         }
     }
+
+    /// Takes one object of a list.
+    fn take_listed(&self, object: StackObject) -> (StackKey, Mark) {
+        let mark = object.mark();
+        let mut state = self.lock();
+        let key = state.key(&object);
+        let is_new = state.seen.get(&key) != Some(&mark);
+        state.pending.told(&key, object.version_number());
+        if is_new {
+            state.pending.hold(&key, object);
+        }
+        (key, mark)
+    }
+
+    /// Takes a complete list. Returns what changed, the older Stacks first, since the younger yields where two claim one
+    /// key.
+    fn take_list(&self, listed: HashMap<StackKey, Mark>) -> Vec<Change> {
+        let mut state = self.lock();
+        state.unworked.get_or_insert_with(|| listed.keys().cloned().collect());
+        let gone: Vec<StackKey> = state.seen.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        for key in &gone {
+            state.pending.forget(key);
+        }
+        let mut new: Vec<(&StackKey, &Mark)> =
+            listed.iter().filter(|(key, mark)| state.seen.get(*key) != Some(*mark)).collect();
+        new.sort_by_key(|(_, mark)| (mark.created, mark.uid));
+        let new: Vec<StackKey> = new.into_iter().map(|(key, _)| key.clone()).collect();
+        state.namespaces = listed.keys().map(|key| Arc::clone(&key.namespace)).collect();
+        state.seen = listed;
+        gone.into_iter().map(Change::Gone).chain(new.into_iter().map(Change::Listed)).collect()
+    }
+
+    /// Takes one event. Returns the key if a person changed the Stack.
+    fn take(&self, object: StackObject) -> Option<StackKey> {
+        let mark = object.mark();
+        let mut state = self.lock();
+        let key = state.key(&object);
+        let State { seen, namespaces: _, pending, unworked: _ } = &mut *state;
+        pending.told_up_to(object.version_number());
+        pending.told(&key, object.version_number());
+        if seen.get(&key) == Some(&mark) {
+            pending.renew(&key, object);
+            return None;
+        }
+        pending.hold(&key, object);
+        seen.insert(key.clone(), mark);
+        Some(key)
+    }
 }
 
-fn identify(meta: &PartialObjectMeta<Stack>) -> (StackKey, Mark) {
-    let key = StackKey::new(&meta.namespace().unwrap_or_default(), &meta.name_any());
-    let mark = Mark {
-        created: meta.creation_timestamp().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
-        uid: meta.uid().unwrap_or_default().into(),
-        generation: meta.metadata.generation.unwrap_or_default(),
-        sync_requested: meta.annotations().get(marks::SYNC_REQUESTED_AT).map(|text| text.as_str().into()),
-    };
-    (key, mark)
-}
-
-/// A Stack as it was read.
-pub struct Read {
-    /// Identity.
-    pub uid: String,
-    /// Of the spec.
-    pub generation: i64,
-    /// When it was created.
-    pub created: Time,
-    /// The sync request.
-    pub sync_requested: Option<String>,
-    /// The spec, if this version of the API can read it.
-    pub spec: Lookup<Arc<StackSpec>>,
-    /// The status; empty if it cannot be read.
-    pub status: StackStatus,
-    /// Whether it is being deleted.
-    pub is_being_deleted: bool,
-    raw_status: Value,
-}
-
-/// Reads a Stack. `None` if there is none.
+/// Reads a Stack from the API server. `None` if there is none.
 ///
 /// # Errors
 /// The API server refused or did not answer.
 pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failure> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource());
-    let object = within(api.get_opt(&key.name)).await?;
-    Ok(object.map(|object| {
-        let spec = object.data.get("spec").cloned().unwrap_or_default();
-        let raw_status = object.data.get("status").cloned().unwrap_or_default();
-        Read {
-            uid: object.uid().unwrap_or_default(),
-            generation: object.metadata.generation.unwrap_or_default(),
-            created: object.creation_timestamp().unwrap_or(Time(jiff::Timestamp::UNIX_EPOCH)),
-            sync_requested: object.annotations().get(marks::SYNC_REQUESTED_AT).cloned(),
-            spec: serde_json::from_value(spec).map_or(Lookup::Invalid, |spec| Lookup::Found(Arc::new(spec))),
-            status: serde_json::from_value(raw_status.clone()).unwrap_or_default(),
-            is_being_deleted: object.metadata.deletion_timestamp.is_some(),
-            raw_status,
-        }
-    }))
-}
-
-/// Writes a status if it differs from what was read. `true` if it was written.
-///
-/// # Errors
-/// The API server refused or did not answer.
-pub async fn patch_status(client: &Client, key: &StackKey, read: &Read, status: &StackStatus) -> Result<bool, Failure> {
-    let Some(patch) = difference(&read.raw_status, status) else { return Ok(false) };
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &resource());
-    // The uid makes the API server refuse the patch if the object was re-created meanwhile.
-    let patch = json!({"metadata": {"uid": read.uid}, "status": patch});
-    within(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
-    Ok(true)
+    let api: Api<StackObject> = Api::namespaced(client.clone(), &key.namespace);
+    Ok(within(api.get_opt(&key.name)).await?.map(Read::from))
 }
 
 /// The JSON merge patch (RFC 7386) from what is stored to what should be; `None` if they are equal.
@@ -255,10 +325,6 @@ fn difference_of(stored: &Map<String, Value>, wanted: &Map<String, Value>) -> Ma
         patch.insert(name.clone(), Value::Null);
     }
     patch
-}
-
-fn resource() -> ApiResource {
-    ApiResource::erase::<Stack>(&())
 }
 
 /// Why the API server did not do what was asked.

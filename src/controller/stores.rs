@@ -7,19 +7,18 @@ use std::time::Duration;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
-use super::Context;
 use super::definitions::StoreDefinition;
 use super::namespaces::Access;
 use super::queue::{Lane, Queue};
 use super::relations::{Dependency, StoreKey};
 use super::schedule::next_retry;
 use super::stacks::{Failure, difference, within};
+use super::{Context, Outside};
 use crate::api::status::READY;
 use crate::api::store::Connection;
 use crate::api::{ClusterStore, Reason, Store, StoreStatus};
-use crate::backend::connect::{
-    AgeIdentities, ConnectRequest, Connected, Dependencies, Watched, connect, dependencies, kind,
-};
+use crate::backend::connect::{ConnectRequest, Connected, Dependencies, Watched, connect, dependencies, kind};
+use crate::backend::credentials::Credentials;
 use crate::backend::pool::{Identity, Pool};
 use crate::backend::{Error, ErrorKind, Versioned};
 use crate::model::Lookup;
@@ -121,17 +120,38 @@ impl Stores {
         let state = self.lock();
         let Some(known) = state.known.get(key) else { return false };
         let Dependencies { sources, credentials } = &known.dependencies;
-        !sources.is_empty()
-            && sources.iter().chain(credentials).all(|object| {
-                let (namespace, secret) = match object {
-                    Watched::Secret { namespace, .. } | Watched::ValueSecrets { namespace } => (namespace, true),
-                    Watched::ConfigMap { namespace, .. } => (namespace, false),
-                };
-                context.namespaces.get(namespace).is_some_and(|namespace| {
-                    let grant = namespace.grant();
-                    (if secret { grant.secrets } else { grant.config_maps }) == Access::Watching
-                })
-            })
+        !sources.is_empty() && sources.iter().chain(credentials).all(|object| is_object_watched(context, object))
+    }
+
+    /// What changes with the credentials of a store. Where they are not watched, their metadata are looked at for each
+    /// use, so that a changed one takes effect and an unchanged one asks for no new login.
+    async fn credentials_version(&self, context: &Context, key: &StoreKey) -> String {
+        let (count, unwatched) = {
+            let state = self.lock();
+            let Some(known) = state.known.get(key) else { return String::new() };
+            let unwatched = known.dependencies.credentials.iter().filter(|object| !is_object_watched(context, object));
+            (known.credentials, unwatched.cloned().collect::<Vec<Watched>>())
+        };
+        let mut version = count.to_string();
+        for object in unwatched {
+            let found = match &object {
+                Watched::Secret { namespace, name } => context.objects.get_secret_metadata(namespace, name).await,
+                Watched::ConfigMap { namespace, name } => {
+                    context.objects.get_config_map_metadata(namespace, name).await
+                }
+                // Holds values, no credentials.
+                Watched::ValueSecrets { namespace: _ } => Ok(None),
+            };
+            match found {
+                Ok(Some(metadata)) => {
+                    version.push('/');
+                    version.push_str(&metadata.resource_version);
+                }
+                // A new attempt to connect says what is wrong.
+                Ok(None) | Err(_) => return context.unwatched_credentials(),
+            }
+        }
+        version
     }
 
     /// The stores that read values from an object that changed.
@@ -185,15 +205,13 @@ impl Stores {
         let definition = context.definitions.store(key).ok_or_else(absent)?;
         let (connection, kubernetes) = connection(&definition).ok_or_else(absent)?;
         let namespace = context.namespace_of(key);
-        let watched = self.is_watched(context, key);
-        let version = self.lock().known.get(key).map_or(0, |known| known.credentials);
         let identity = Identity {
             uid: definition.uid().to_string(),
             generation: definition.generation(),
-            // Where credentials are not watched, each use reads them anew, so that a changed one takes effect.
-            credentials: if watched { version.to_string() } else { context.unwatched_credentials() },
+            credentials: self.credentials_version(context, key).await,
         };
         let (objects, observer, store) = (context.objects.clone(), Arc::clone(&context.observer), key.to_string());
+        let Outside { network, rights } = context.outside.clone();
         self.pool
             .get(&identity, || async move {
                 connect(ConnectRequest {
@@ -202,7 +220,8 @@ impl Stores {
                     connection: &connection,
                     kubernetes,
                     objects: &objects,
-                    identities: AgeIdentities::FromStore,
+                    network: &network,
+                    credentials: Credentials::OfStore(rights),
                     observer,
                 })
                 .await
@@ -314,6 +333,17 @@ impl Stores {
     }
 }
 
+fn is_object_watched(context: &Context, object: &Watched) -> bool {
+    let (namespace, secret) = match object {
+        Watched::Secret { namespace, .. } | Watched::ValueSecrets { namespace } => (namespace, true),
+        Watched::ConfigMap { namespace, .. } => (namespace, false),
+    };
+    context.namespaces.get(namespace).is_some_and(|namespace| {
+        let grant = namespace.grant();
+        (if secret { grant.secrets } else { grant.config_maps }) == Access::Watching
+    })
+}
+
 /// Whether an error says something about the store, and not about one key.
 fn is_trouble(kind: ErrorKind) -> bool {
     match kind {
@@ -322,6 +352,7 @@ fn is_trouble(kind: ErrorKind) -> bool {
         | ErrorKind::PermissionDenied
         | ErrorKind::GrantMissing
         | ErrorKind::InvalidConfig
+        | ErrorKind::EndpointNotAllowed
         | ErrorKind::RateLimited
         | ErrorKind::Unavailable
         | ErrorKind::Timeout

@@ -308,6 +308,17 @@ impl Work<'_> {
         })
     }
 
+    /// Whether the target, or a document of it as it was read, has this key.
+    fn is_declared(&self, target: &PlannedTarget, key: &str) -> bool {
+        let brings = |index: &usize| match self.findings.get(*index) {
+            Some(Finding::Initialized { keys, .. }) => {
+                keys.as_ref().zip(target.open_key(key)).is_some_and(|(keys, key)| keys.contains_key(key))
+            }
+            Some(Finding::Missing(_) | Finding::Error { .. } | Finding::Unknown) | None => false,
+        };
+        target.keys().any(|own| own == key) || target.documents.iter().any(brings)
+    }
+
     fn desired<'d>(&self, target: &'d PlannedTarget, data: &'d BTreeMap<String, Arc<SecretValue>>) -> Desired<'d> {
         let mut labels = target.labels.clone();
         labels.insert(marks::MANAGED.to_owned(), "true".to_owned());
@@ -391,7 +402,7 @@ impl Work<'_> {
             ));
         }
         let undeclared: Vec<&str> =
-            secret.data.keys().map(String::as_str).filter(|key| !target.keys().any(|own| own == *key)).collect();
+            secret.data.keys().map(String::as_str).filter(|key| !self.is_declared(target, key)).collect();
         if !undeclared.is_empty() {
             let names = undeclared.iter().take(5).copied().collect::<Vec<_>>().join(", ");
             return refused(format!("no declaration names its keys {names}; declare them, or remove them"));
@@ -447,7 +458,7 @@ impl Work<'_> {
 
     fn end_write(&self, target: &PlannedTarget, written: Option<&cluster::Written>) {
         let version = written.map(|written| written.resource_version.as_str());
-        if self.namespace.end_write(&target.name, version) {
+        if self.namespace.end_write(&target.name, &self.stack.name, version) {
             self.context.queue.add(self.stack.clone(), super::queue::Lane::User);
         }
     }

@@ -3,14 +3,15 @@
 //! The index keeps 128-bit hashes, not names, so that ten thousand keys cost well below a megabyte. It is fed one plan at
 //! a time; nothing here knows other namespaces, so that none can find out about, or block, another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::api::Reason;
-use crate::model::{Coordinate, Plan, PlannedRead, Problem, StoreRef};
+use crate::model::{Coordinate, Plan, PlannedRead, Problem, StoreRef, Uid};
 
 /// The first half of a SHA-256: no two keys share one by chance or by intent.
 type Hash = [u8; 16];
@@ -26,26 +27,98 @@ pub struct Claimant {
     pub uid: String,
 }
 
-impl Claimant {
-    fn is_older_than(&self, other: &Self) -> bool {
-        (self.created, &self.uid) < (other.created, &other.uid)
-    }
-}
-
 /// The claims of all Stacks of one namespace.
 #[derive(Debug, Default)]
 pub struct Claims {
-    stacks: BTreeMap<Arc<str>, Entry>,
-    keys: HashMap<Hash, BTreeMap<Arc<str>, Hash>>,
-    targets: HashMap<String, BTreeSet<Arc<str>>>,
+    stacks: HashMap<Arc<str>, Entry>,
+    /// Who uses a key; for what is in the user's entry.
+    keys: HashMap<Hash, Names>,
+    targets: HashMap<Arc<str>, Names>,
 }
 
+/// What one Stack claims. There is one of these for each Stack, so they hold no spare room.
 #[derive(Debug)]
 struct Entry {
-    claimant: Claimant,
-    /// Key to coordinate.
-    keys: BTreeMap<Hash, Hash>,
-    targets: BTreeSet<String>,
+    /// Seconds since the Unix epoch, as precise as the API server is.
+    created: i64,
+    uid: Uid,
+    /// Key and coordinate, sorted by key.
+    keys: Box<[(Hash, Hash)]>,
+    /// Sorted.
+    targets: Box<[Arc<str>]>,
+}
+
+impl Entry {
+    fn is_older_than(&self, other: &Self) -> bool {
+        (self.created, self.uid) < (other.created, other.uid)
+    }
+
+    fn is_as_old_as(&self, other: &Self) -> bool {
+        (self.created, self.uid) == (other.created, other.uid)
+    }
+
+    /// What the Stack uses a key for.
+    fn coordinate(&self, key: &Hash) -> Option<&Hash> {
+        let index = self.keys.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        self.keys.get(index).map(|(_, coordinate)| coordinate)
+    }
+}
+
+/// Names of Stacks: nearly always one.
+#[derive(Debug)]
+enum Names {
+    One(Arc<str>),
+    #[expect(clippy::box_collection, reason = "so that one name needs no more room than itself")]
+    Many(Box<BTreeSet<Arc<str>>>),
+}
+
+impl Names {
+    fn iter(&self) -> impl Iterator<Item = &Arc<str>> + Clone {
+        let (one, many) = match self {
+            Self::One(name) => (Some(name), None),
+            Self::Many(names) => (None, Some(names)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(|names| names.iter()))
+    }
+
+    /// Adds a name to the users of `key`. `true` if it is new there.
+    fn add<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Self>, key: K, name: &Arc<str>) -> bool {
+        match map.entry(key) {
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Self::One(Arc::clone(name)));
+                true
+            }
+            hash_map::Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                Self::One(known) if known == name => false,
+                Self::One(known) => {
+                    let both = BTreeSet::from([Arc::clone(known), Arc::clone(name)]);
+                    occupied.insert(Self::Many(Box::new(both)));
+                    true
+                }
+                Self::Many(names) => names.insert(Arc::clone(name)),
+            },
+        }
+    }
+
+    /// Removes a name from the users of `key`. Returns those that are left.
+    fn remove<'m, K, Q>(map: &'m mut HashMap<K, Self>, key: &Q, name: &Arc<str>) -> impl Iterator<Item = &'m Arc<str>>
+    where
+        K: Eq + std::hash::Hash + Borrow<Q>,
+        Q: Eq + std::hash::Hash + ?Sized,
+    {
+        let is_last = match map.get_mut(key) {
+            Some(Self::One(known)) => known == name,
+            Some(Self::Many(names)) => {
+                names.remove(name);
+                names.is_empty()
+            }
+            None => false,
+        };
+        if is_last {
+            map.remove(key);
+        }
+        map.get(key).into_iter().flat_map(Self::iter)
+    }
 }
 
 impl Claims {
@@ -74,9 +147,19 @@ impl Claims {
                 Ok(PlannedRead { coordinate: None, .. }) | Err(_) => None,
             })
             .collect();
-        let targets: BTreeSet<String> = plan.targets.iter().map(|target| target.name.clone()).collect();
-        let affected = self.replace(&claimant.name, Some(Entry { claimant: claimant.clone(), keys, targets }));
-        self.mark(claimant, plan);
+        let targets: BTreeSet<&str> = plan.targets.iter().map(|target| target.name.as_str()).collect();
+        let shared = |target: &str| match self.targets.get_key_value(target) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(target),
+        };
+        let entry = Entry {
+            created: claimant.created.as_second(),
+            uid: Uid::from(claimant.uid.as_str()),
+            keys: keys.into_iter().collect(),
+            targets: targets.into_iter().map(shared).collect(),
+        };
+        let affected = self.replace(&claimant.name, Some(entry));
+        self.mark(&claimant.name, plan);
         affected
     }
 
@@ -89,18 +172,19 @@ impl Claims {
     #[must_use]
     pub fn target_winner<'a>(&'a self, target: &str, present: Option<&'a str>) -> Option<&'a str> {
         present.or_else(|| {
-            let claimants = self.targets.get(target)?.iter().filter_map(|name| self.stacks.get(name));
-            let oldest = claimants.reduce(|one, other| match other.claimant.is_older_than(&one.claimant) {
+            let claimants = self.targets.get(target)?.iter();
+            let claimants = claimants.filter_map(|name| self.stacks.get(name).map(|entry| (name, entry)));
+            let oldest = claimants.reduce(|one, other| match other.1.is_older_than(one.1) {
                 true => other,
                 false => one,
             })?;
-            Some(oldest.claimant.name.as_str())
+            Some(&**oldest.0)
         })
     }
 
     /// Every Stack that wants a target.
     pub fn target_claimants(&self, target: &str) -> impl Iterator<Item = &str> {
-        self.targets.get(target).into_iter().flatten().map(|name| &**name)
+        self.targets.get(target).into_iter().flat_map(Names::iter).map(|name| &**name)
     }
 
     /// Whether no Stack claims anything.
@@ -109,25 +193,27 @@ impl Claims {
         self.stacks.is_empty()
     }
 
-    fn mark(&self, claimant: &Claimant, plan: &mut Plan) {
+    fn mark(&self, claimant: &str, plan: &mut Plan) {
+        let Some(own) = self.stacks.get(claimant) else { return };
         for secret in &mut plan.secrets {
             let Ok(PlannedRead { store, coordinate: Some(coordinate), key }) = &secret.read else { continue };
             let mine = coordinate_hash(coordinate);
-            let Some(users) = self.keys.get(&key_hash(store, &key.name)) else { continue };
+            let hashed = key_hash(store, &key.name);
+            let Some(users) = self.keys.get(&hashed) else { continue };
             // The oldest user decides which coordinate the key belongs to; all that share it may read it.
-            let users = users.iter().filter_map(|(name, theirs)| self.stacks.get(name).map(|entry| (entry, *theirs)));
-            let oldest = users.reduce(|one, other| match other.0.claimant.is_older_than(&one.0.claimant) {
+            let users = users.iter().filter_map(|name| self.stacks.get(name).map(|entry| (name, entry)));
+            let oldest = users.reduce(|one, other| match other.1.is_older_than(one.1) {
                 true => other,
                 false => one,
             });
-            let winner = oldest
-                .filter(|(entry, theirs)| *theirs != mine && entry.claimant.is_older_than(claimant))
-                .map(|(entry, _)| entry);
-            if let Some(winner) = winner {
+            let winner = oldest.filter(|(_, entry)| {
+                entry.coordinate(&hashed).is_some_and(|theirs| *theirs != mine) && entry.is_older_than(own)
+            });
+            if let Some((winner, _)) = winner {
                 let message = format!(
-                    "{coordinate} has the key `{}` in {store}, which another coordinate of the older Stack/{} has; \
+                    "{coordinate} has the key `{}` in {store}, which another coordinate of the older Stack/{winner} has; \
                      rename one, or set `reference`",
-                    key.name, winner.claimant.name
+                    key.name
                 );
                 secret.read = Err(Problem::new(Reason::PathCollision, message));
             }
@@ -135,58 +221,47 @@ impl Claims {
     }
 
     fn replace(&mut self, name: &str, new: Option<Entry>) -> BTreeSet<String> {
-        let name: Arc<str> = Arc::from(name);
-        let old = self.stacks.remove(&name);
-        // A Stack that was re-created has another age, which may turn any of its conflicts.
-        let same_age = match (&old, &new) {
-            (Some(old), Some(new)) => old.claimant == new.claimant,
-            (Some(_) | None, _) => false,
+        let (name, old) = match self.stacks.remove_entry(name) {
+            Some((name, old)) => (name, Some(old)),
+            None => (Arc::from(name), None),
         };
-        let mut affected: BTreeSet<String> = BTreeSet::new();
-        let empty = (BTreeMap::new(), BTreeSet::new());
-        let (old_keys, old_targets) = old.as_ref().map_or((&empty.0, &empty.1), |old| (&old.keys, &old.targets));
-        let (new_keys, new_targets) = new.as_ref().map_or((&empty.0, &empty.1), |new| (&new.keys, &new.targets));
+        // A Stack that was re-created has another age, which may turn any of its conflicts.
+        let same_age = old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| old.is_as_old_as(new));
+        let mut affected: BTreeSet<Arc<str>> = BTreeSet::new();
 
-        for (key, coordinate) in old_keys {
-            if same_age && new_keys.get(key) == Some(coordinate) {
+        for (key, coordinate) in old.iter().flat_map(|old| &old.keys) {
+            let stays = new.as_ref().and_then(|new| new.coordinate(key)) == Some(coordinate);
+            if !(same_age && stays) {
+                affected.extend(Names::remove(&mut self.keys, key, &name).cloned());
+            }
+        }
+        for (key, coordinate) in new.iter().flat_map(|new| &new.keys) {
+            if !Names::add(&mut self.keys, *key, &name) {
                 continue;
             }
-            if let Some(users) = self.keys.get_mut(key) {
-                users.remove(&name);
-                affected.extend(users.keys().map(ToString::to_string));
-                if users.is_empty() {
-                    self.keys.remove(key);
-                }
-            }
-        }
-        for (key, coordinate) in new_keys {
-            let users = self.keys.entry(*key).or_default();
-            let is_new = users.insert(Arc::clone(&name), *coordinate) != Some(*coordinate);
             // One more user of one coordinate changes nothing, but where coordinates differ any outcome may turn.
-            if is_new && users.values().any(|theirs| theirs != coordinate) {
-                affected.extend(users.keys().map(ToString::to_string));
+            let others = self.keys.get(key).into_iter().flat_map(Names::iter);
+            let others = others.filter_map(|other| self.stacks.get(other).map(|entry| (other, entry)));
+            if others.clone().any(|(_, entry)| entry.coordinate(key) != Some(coordinate)) {
+                affected.extend(others.map(|(other, _)| Arc::clone(other)));
             }
         }
-        for target in old_targets.iter().filter(|target| !(same_age && new_targets.contains(*target))) {
-            if let Some(users) = self.targets.get_mut(target) {
-                users.remove(&name);
-                affected.extend(users.iter().map(ToString::to_string));
-                if users.is_empty() {
-                    self.targets.remove(target);
-                }
+        for target in old.iter().flat_map(|old| &old.targets) {
+            let stays = new.as_ref().is_some_and(|new| new.targets.binary_search(target).is_ok());
+            if !(same_age && stays) {
+                affected.extend(Names::remove(&mut self.targets, &**target, &name).cloned());
             }
         }
-        for target in new_targets {
-            let users = self.targets.entry(target.clone()).or_default();
-            if users.insert(Arc::clone(&name)) {
-                affected.extend(users.iter().map(ToString::to_string));
+        for target in new.iter().flat_map(|new| &new.targets) {
+            if Names::add(&mut self.targets, Arc::clone(target), &name) {
+                affected.extend(self.targets.get(target).into_iter().flat_map(Names::iter).cloned());
             }
         }
+        affected.remove(&name);
         if let Some(new) = new {
-            self.stacks.insert(Arc::clone(&name), new);
+            self.stacks.insert(name, new);
         }
-        affected.remove(name.as_ref());
-        affected
+        affected.iter().map(ToString::to_string).collect()
     }
 }
 

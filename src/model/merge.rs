@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::declaration::Vars;
+use crate::api::transform::{ExposedVersion, Extract, Transform};
 use crate::api::{Declaration, Reason, Scope};
 use crate::model::{Problem, StoreRef};
 
@@ -41,7 +42,7 @@ pub(crate) struct Patch {
     /// Whether the NAME is declared after this patch.
     pub declared: bool,
     pub description: Option<String>,
-    /// Setting it clears an inherited `backendKey` and `version`: they were meant for another store.
+    /// Setting it clears an inherited `backendKey`, `version` and `expose`: they were meant for another store.
     pub store: Option<Result<StoreChoice, Problem>>,
     pub scope: Option<Scope>,
     pub required: Option<bool>,
@@ -49,6 +50,9 @@ pub(crate) struct Patch {
     pub key: Option<String>,
     pub version: Option<String>,
     pub path: Option<String>,
+    pub transforms: Option<Vec<Transform>>,
+    pub expose: Option<Vec<ExposedVersion>>,
+    pub extract: Option<Extract>,
     pub default: Option<String>,
     pub origin: String,
     /// What no later layer cures.
@@ -72,6 +76,11 @@ impl Patch {
             (None, _) if chooses_store => None,
             (None, version) => version.clone(),
         };
+        let expose = match (&later.expose, &self.expose) {
+            (Some(expose), _) => Some(expose.clone()),
+            (None, _) if chooses_store => None,
+            (None, expose) => expose.clone(),
+        };
         Self {
             reset: self.reset,
             declared: later.declared,
@@ -83,6 +92,9 @@ impl Patch {
             key: later.key.clone().or_else(|| self.key.clone()),
             version,
             path: later.path.clone().or_else(|| self.path.clone()),
+            transforms: later.transforms.clone().or_else(|| self.transforms.clone()),
+            expose,
+            extract: later.extract.clone().or_else(|| self.extract.clone()),
             default: later.default.clone().or_else(|| self.default.clone()),
             origin: later.origin.clone(),
             problem: self.problem.clone().or_else(|| later.problem.clone()),
@@ -149,6 +161,9 @@ fn stamp_one(
         key,
         version,
         path,
+        transforms,
+        expose,
+        extract,
         default,
         declared,
     } = declaration;
@@ -208,6 +223,9 @@ fn stamp_one(
         key: key.clone(),
         version: version.clone(),
         path: path.clone(),
+        transforms: transforms.clone(),
+        expose: expose.clone(),
+        extract: extract.clone(),
         default: default.clone(),
         origin: origin.to_owned(),
         problem,

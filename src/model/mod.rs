@@ -9,7 +9,9 @@
 
 pub mod backend_key;
 pub mod claims;
+mod content;
 mod document;
+pub mod extract;
 mod file_template;
 mod format;
 mod key_rules;
@@ -24,6 +26,8 @@ pub mod render;
 pub mod store;
 mod targets;
 pub mod template;
+pub mod transform;
+mod uid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +37,8 @@ use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, Secr
 use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
+
+pub use self::uid::Uid;
 
 /// A store as a Stack reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,6 +193,7 @@ pub struct Plan {
     /// Set if the set of declarations is unknowable: then nothing is read, written or removed.
     pub blocked: Option<Problem>,
     /// One entry for each effective declaration: the stack level first, then components by type and name; NAMEs sorted.
+    /// Behind each come the versions that it exposes.
     pub secrets: Vec<PlannedSecret>,
     /// Targets by name.
     pub targets: Vec<PlannedTarget>,
@@ -194,12 +201,19 @@ pub struct Plan {
     pub inputs: BTreeSet<Input>,
 }
 
-/// One effective declaration.
+impl Plan {
+    /// The effective declarations, without the versions that they expose.
+    pub fn declarations(&self) -> impl Iterator<Item = &PlannedSecret> {
+        self.secrets.iter().filter(|secret| secret.exposure.is_none())
+    }
+}
+
+/// One effective declaration, or a version that one exposes.
 #[derive(Clone, Debug)]
 pub struct PlannedSecret {
     /// `<type>/<component>`, or empty at the stack level.
     pub component: String,
-    /// The NAME.
+    /// The NAME; of an exposed version its key.
     pub name: String,
     /// Where its value lives.
     pub scope: Scope,
@@ -213,10 +227,36 @@ pub struct PlannedSecret {
     pub default: Option<String>,
     /// One leaf of the value.
     pub path: Option<crate::model::path::Path>,
+    /// What then changes it.
+    pub transforms: crate::model::transform::Transforms,
+    /// Set if it is a document that brings its own keys.
+    pub extract: Option<crate::model::extract::Extract>,
+    /// Set if it is no declaration, but a version that one exposes.
+    pub exposure: Option<Exposure>,
     /// Where to read it, or why it cannot be read.
     pub read: Result<PlannedRead, Problem>,
     /// The store as far as it is known, also when `read` is a problem.
     pub store: Option<StoreRef>,
+}
+
+/// A version that a declaration exposes under a key of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// The declaration, by index in [`Plan::secrets`].
+    pub of: usize,
+    /// The version, as it is written.
+    pub version: String,
+    /// Whether the key is left out while the store has no such version.
+    pub optional: bool,
+}
+
+impl PlannedSecret {
+    /// Whether the key is left out for this reason, instead of waiting for a value or keeping the last one: an exposed
+    /// version follows what the store has.
+    #[must_use]
+    pub fn is_left_out(&self, problem: &Problem) -> bool {
+        self.exposure.as_ref().is_some_and(|exposure| exposure.optional) && problem.reason == Reason::VersionMissing
+    }
 }
 
 /// Where a value is read.
@@ -255,8 +295,38 @@ pub struct PlannedTarget {
     pub entries: BTreeMap<String, usize>,
     /// Key in the Secret, or name in its document, to what makes its value of several secrets.
     pub templates: BTreeMap<String, template::Template>,
+    /// Documents that bring their own keys, by index in [`Plan::secrets`].
+    pub documents: BTreeSet<usize>,
     /// Why the target cannot be written whatever is read.
     pub problem: Option<Problem>,
+}
+
+impl PlannedTarget {
+    /// Everything that the target is made of, by index in [`Plan::secrets`]; some more than once.
+    pub fn secrets(&self) -> impl Iterator<Item = usize> {
+        let templates = self.templates.values().flat_map(template::Template::secrets);
+        self.entries.values().chain(&self.documents).copied().chain(templates)
+    }
+
+    /// The keys that the Secret has when every value is there, without those that documents bring: they are known only
+    /// once the documents were read.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let document = format::document_key(self.format);
+        let each = self.entries.keys().chain(self.templates.keys()).map(String::as_str);
+        document.into_iter().chain(each.filter(move |_| document.is_none()))
+    }
+
+    /// Whether documents bring further keys to the Secret.
+    #[must_use]
+    pub fn has_open_keys(&self) -> bool {
+        !self.documents.is_empty() && format::document_key(self.format).is_none()
+    }
+
+    /// What a document would have to call a value for it to stand under this key of the Secret.
+    #[must_use]
+    pub fn open_key<'k>(&self, key: &'k str) -> Option<&'k str> {
+        self.has_open_keys().then(|| format::key_of(self.format, key)).flatten()
+    }
 }
 
 /// What a read of one key found.
@@ -270,13 +340,15 @@ pub enum Fetched {
     Unknown,
 }
 
-/// What is known of one declared secret after its read, its `path` and its `default`.
+/// What is known of one declared secret after its read, its `path`, `transforms`, `extract` and `default`.
 #[derive(Clone)]
 pub enum Finding {
     /// It has a value.
     Initialized {
-        /// The bytes for a target.
+        /// The bytes for a target; of a document the whole of it.
         value: Arc<SecretValue>,
+        /// The keys that a document brings.
+        keys: Option<Arc<crate::model::extract::Keys>>,
         /// The store's version.
         version: String,
         /// Whether the declaration's default is in use.

@@ -1,5 +1,7 @@
 //! What happened in one sync → the status to report.
 
+mod exposures;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
@@ -85,9 +87,11 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         .zip(findings.iter())
         .zip(covered.iter())
         .enumerate()
-        .map(|(index, ((secret, finding), covered))| {
+        .filter(|(_, ((secret, _), _))| secret.exposure.is_none())
+        .map(|(index, ((secret, finding), is_covered))| {
             let before = before.get(&(secret.component.as_str(), secret.name.as_str())).copied();
-            let mut entry = secret_status(secret, finding, *covered, before, *now);
+            let trouble = exposures::trouble(plan, findings, covered, index);
+            let mut entry = secret_status(secret, finding, *is_covered, trouble, before, *now);
             if kept.contains(&index)
                 && let Some(message) = &mut entry.message
             {
@@ -220,6 +224,7 @@ fn secret_status(
     secret: &PlannedSecret,
     finding: &Finding,
     covered: bool,
+    trouble: Option<(SecretState, Option<Problem>)>,
     before: Option<&SecretStatus>,
     now: Timestamp,
 ) -> SecretStatus {
@@ -240,13 +245,17 @@ fn secret_status(
         Finding::Error { problem, .. } => (SecretState::Error, Some(problem), String::new(), secret.origin.clone()),
         Finding::Unknown => (SecretState::Unknown, None, String::new(), secret.origin.clone()),
     };
+    let (state, problem) = match (state, trouble) {
+        (SecretState::Initialized, Some(trouble)) => trouble,
+        (state, _) => (state, problem.cloned()),
+    };
     let unchanged = before.filter(|before| before.state == state && before.version == version);
     SecretStatus {
         component: secret.component.clone(),
         name: secret.name.clone(),
         state,
-        reason: problem.map(|problem| problem.reason),
-        message: problem.map(|problem| problem.message.clone()),
+        reason: problem.as_ref().map(|problem| problem.reason),
+        message: problem.map(|problem| problem.message),
         required: secret.required,
         scope: secret.scope,
         store: secret.store.as_ref().map(ToString::to_string).unwrap_or_default(),

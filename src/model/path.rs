@@ -3,7 +3,7 @@
 //! A step is `.name` (letters, digits, `_`, `-`), `."any text"`, `["any text"]` or `[number]`; a dot before a bracket is
 //! accepted, a negative number counts from the end. In quotes, `\"` and `\\` stand for the character itself.
 
-use crate::model::document;
+use crate::model::document::{self, Format};
 use crate::value::SecretValue;
 
 /// A parsed path: at least one step.
@@ -32,7 +32,7 @@ pub struct PathError {
 /// Why a value has no leaf at a path. Says nothing of the value but names of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeafError {
-    /// The value is neither a JSON nor a YAML document, or has no structure.
+    /// The value is no document of the format that is asked for, or has no structure.
     NotStructured,
     /// The value, or what would be written, is larger than a Secret may be, or expands beyond all measure.
     TooLarge,
@@ -69,7 +69,12 @@ impl Path {
     /// # Errors
     /// See [`LeafError`].
     pub fn leaf(&self, value: &SecretValue) -> Result<SecretValue, LeafError> {
-        document::leaf(value, &self.0)
+        self.leaf_of(value, Format::Detected)
+    }
+
+    /// The same of a document whose format is known.
+    pub(crate) fn leaf_of(&self, value: &SecretValue, format: Format) -> Result<SecretValue, LeafError> {
+        document::leaf(value, format, &self.0)
     }
 }
 

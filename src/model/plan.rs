@@ -16,16 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::stack::{Component, ComponentKind};
+use crate::api::transform::ExposedVersion;
 use crate::api::{Reason, Scope, StackSpec, duration};
 use crate::backend::Key;
 use crate::model::backend_key::{KeyLayout, StoreKind};
+use crate::model::content::Shape;
 use crate::model::key_rules::data_key;
 use crate::model::layers::{Layers, stack_store};
 use crate::model::merge::{Patch, Place, StoreChoice, lay_over};
-use crate::model::path::Path;
 use crate::model::store::not_available;
 use crate::model::targets::{Declared, TargetPlanner};
-use crate::model::{Coordinate, Input, Plan, PlannedRead, PlannedSecret, Problem, StoreRef, StoreView, World};
+use crate::model::{
+    Coordinate, Exposure, Input, Plan, PlannedRead, PlannedSecret, Problem, StoreRef, StoreView, World,
+};
 
 /// The most effective declarations that one Stack may have, so that its status stays below 1 MiB.
 pub const MAX_SECRETS: usize = 1000;
@@ -66,8 +69,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
     let stack_level = layers.stack_level();
     let mut shared: BTreeMap<Arc<str>, Declared> = BTreeMap::new();
     for (secret, patch) in stack_level.iter().filter(|(_, patch)| patch.declared) {
-        let index = compiler.declare("", "", secret, patch, None);
-        shared.insert(Arc::clone(secret), Declared::new(index, secret, patch.key.as_deref(), true));
+        shared.insert(Arc::clone(secret), compiler.declare("", "", secret, patch, None));
     }
     targets.stack_level(&shared);
 
@@ -94,10 +96,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
         for (secret, patch) in effective.iter().filter(|(_, patch)| patch.declared) {
             let declared = match (inherited.patches.contains_key(secret), shared.get(secret)) {
                 (false, Some(declared)) => Declared { own: false, ..declared.clone() },
-                (true, _) | (false, None) => {
-                    let index = compiler.declare(&label, component_name, secret, patch, problem.as_ref());
-                    Declared::new(index, secret, patch.key.as_deref(), true)
-                }
+                (true, _) | (false, None) => compiler.declare(&label, component_name, secret, patch, problem.as_ref()),
             };
             set.insert(Arc::clone(secret), declared);
         }
@@ -137,8 +136,15 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
 }
 
 pub(crate) fn too_many_secrets() -> Problem {
-    let message = format!("more than {MAX_SECRETS} secrets are declared, imports and bases included; split the Stack");
+    let message = format!(
+        "more than {MAX_SECRETS} secrets are declared, imports, bases and exposed versions included; split the Stack"
+    );
     Problem::new(Reason::TooManySecrets, message)
+}
+
+fn keeps_no_versions(field: &str, store: &StoreRef, layout: &KeyLayout) -> Problem {
+    let message = format!("`{field}` is set, but {store} of kind {} keeps no versions; remove it", layout.kind);
+    Problem::new(Reason::Unsupported, message)
 }
 
 fn refresh_interval(spec: &StackSpec) -> Option<Duration> {
@@ -179,7 +185,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Adds one effective declaration and returns its index.
+    /// Adds one effective declaration and the versions that it exposes.
     fn declare(
         &mut self,
         label: &str,
@@ -187,18 +193,18 @@ impl Compiler<'_> {
         name: &str,
         patch: &Patch,
         component_problem: Option<&Problem>,
-    ) -> usize {
+    ) -> Declared {
         let store = self.store(patch);
         let scope = patch.scope.unwrap_or(Scope::Stack);
-        let (path, path_problem) = match patch.path.as_deref().map(Path::parse).transpose() {
-            Ok(path) => (path, None),
-            Err(error) => (None, Some(format!("`path` cannot be read {error}"))),
+        let (shape, shape_problem) = match Shape::of(patch) {
+            Ok(shape) => (shape, None),
+            Err(message) => (Shape::default(), Some(message)),
         };
         let contradiction = match (patch.required, &patch.default) {
             (Some(true), Some(_)) => {
                 Some("it is `required` and has a `default`; remove one, or override it where both meet".to_owned())
             }
-            (Some(true | false) | None, _) => path_problem,
+            (Some(true | false) | None, _) => shape_problem,
         };
         let legal_name = data_key(name)
             .map_err(|rule| Problem::new(Reason::InvalidKeyName, format!("the NAME is not legal: {rule}")));
@@ -214,7 +220,9 @@ impl Compiler<'_> {
             .map_err(|problem| problem.stalled_if(self.alone))
             .and_then(|()| component_problem.cloned().map_or(Ok(()), Err))
             .and_then(|()| self.read(component, name, scope, patch, store.clone()));
-        self.secrets.push(PlannedSecret {
+        let Shape { path, transforms, extract } = shape;
+        let index = self.secrets.len();
+        let declaration = PlannedSecret {
             component: label.to_owned(),
             name: name.to_owned(),
             scope,
@@ -223,10 +231,45 @@ impl Compiler<'_> {
             origin: patch.origin.clone(),
             default: patch.default.clone(),
             path,
+            transforms,
+            extract,
+            exposure: None,
             store: store.ok().map(|choice| choice.store),
             read,
+        };
+        let mut declared = Declared::new(index, name, patch.key.as_deref());
+        declared.is_document = patch.extract.is_some();
+        let exposed: Vec<PlannedSecret> =
+            patch.expose.iter().flatten().map(|version| self.exposed(index, &declaration, version)).collect();
+        self.secrets.push(declaration);
+        for version in exposed {
+            declared.exposed.push((version.name.clone(), self.secrets.len()));
+            self.secrets.push(version);
+        }
+        declared
+    }
+
+    /// Another version of a declaration's value, under a key of its own.
+    fn exposed(&self, of: usize, declaration: &PlannedSecret, version: &ExposedVersion) -> PlannedSecret {
+        let ExposedVersion { version, key, optional } = version;
+        let optional = optional.unwrap_or(false);
+        let read = declaration.read.clone().and_then(|read| {
+            let layout = self.layout(&read.store)?;
+            if !layout.has_versions {
+                return Err(keeps_no_versions("expose", &read.store, layout));
+            }
+            Ok(PlannedRead { key: Key { version: Some(version.clone()), ..read.key }, ..read })
         });
-        self.secrets.len() - 1
+        PlannedSecret {
+            name: key.clone(),
+            required: !optional,
+            description: None,
+            default: None,
+            extract: None,
+            exposure: Some(Exposure { of, version: version.clone(), optional }),
+            read,
+            ..declaration.clone()
+        }
     }
 
     /// The store that a declaration chooses, or the Stack's default.
@@ -262,10 +305,7 @@ impl Compiler<'_> {
             ));
         }
         if patch.version.is_some() && !layout.has_versions {
-            return Err(Problem::new(
-                Reason::Unsupported,
-                format!("`version` is set, but {store} of kind {} keeps no versions; remove it", layout.kind),
-            ));
+            return Err(keeps_no_versions("version", &store, layout));
         }
         let coordinate = match &patch.place {
             Some(Place::BackendKey(_)) => None,

@@ -1,6 +1,7 @@
 //! From what was read to what a Secret should hold, or why it is left as it is.
 
 mod before;
+mod documents;
 mod gaps;
 mod templated;
 
@@ -11,8 +12,8 @@ use serde::de::IgnoredAny;
 
 use crate::api::Reason;
 use crate::api::stack::{MissingPolicy, SecretType, SyncPolicy};
+use crate::model::content::{Content, content};
 use crate::model::format::lay_out;
-use crate::model::path::LeafError;
 use crate::model::targets::has_required_keys;
 use crate::model::{Current, Decision, Fetched, Finding, PlannedSecret, PlannedTarget, Problem};
 use crate::value::SecretValue;
@@ -45,36 +46,12 @@ pub fn finding(secret: &PlannedSecret, fetched: Fetched) -> Finding {
             };
         }
     };
-    let Some(path) = &secret.path else {
-        return Finding::Initialized { value: versioned.value, version: versioned.version, from_default: false };
-    };
-    let key = &read.key.name;
-    match path.leaf(&versioned.value) {
-        Ok(leaf) => Finding::Initialized { value: Arc::new(leaf), version: versioned.version, from_default: false },
-        Err(LeafError::NotFound { at, siblings }) => {
-            let beside = match siblings.is_empty() {
-                true => String::new(),
-                false => format!("; beside it are {}", siblings.join(", ")),
-            };
-            missing(
-                secret,
-                Problem::new(Reason::PathNotFound, format!("the value at {key} has nothing at {at}{beside}")),
-            )
+    match content(secret, &read.key.name, &versioned.value) {
+        Ok(Content { value, keys }) => {
+            Finding::Initialized { value, keys, version: versioned.version, from_default: false }
         }
-        Err(LeafError::NotStructured) => Finding::Error {
-            problem: Problem::new(
-                Reason::NotStructured,
-                format!("`path` is {path}, but the value at {key} is no JSON or YAML document with structure"),
-            ),
-            transient: false,
-        },
-        Err(LeafError::TooLarge) => Finding::Error {
-            problem: Problem::new(
-                Reason::ValueTooLarge,
-                format!("the value at {key}, or what is at {path} in it, is larger than a Secret may be"),
-            ),
-            transient: false,
-        },
+        Err(problem) if problem.reason == Reason::PathNotFound => missing(secret, problem),
+        Err(problem) => Finding::Error { problem, transient: false },
     }
 }
 
@@ -82,6 +59,7 @@ fn missing(secret: &PlannedSecret, problem: Problem) -> Finding {
     match &secret.default {
         Some(default) => Finding::Initialized {
             value: Arc::new(SecretValue::from(default.clone())),
+            keys: None,
             version: String::new(),
             from_default: true,
         },
@@ -121,6 +99,7 @@ pub fn decide(
                 data.insert(key.clone(), Arc::clone(value));
             }
             Finding::Unknown => gaps.note_unknown(secret),
+            Finding::Missing(problem) if secret.is_left_out(problem) => {}
             Finding::Missing(problem) if secret.required => {
                 gaps.note_required(secret, problem);
                 gaps.carry(&mut data, key, secret, last_good);
@@ -143,6 +122,10 @@ pub fn decide(
     let around = Around { target, secrets, findings, removable };
     for (key, template) in &target.templates {
         around.add(key, template, before.last_good(key), &mut data, &mut gaps, &mut kept);
+    }
+    match documents::add(&around, &before, &mut data, &mut gaps) {
+        Ok(documents) => kept.extend(documents),
+        Err(problem) => return Decision::Hold(problem),
     }
     let hold = match target.sync {
         SyncPolicy::AllOrNothing => gaps.holds_all(),

@@ -2,7 +2,7 @@
 
 mod templates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::stack::{AnnotationValue, Inherit, LabelValue, SecretType, TargetDefaults};
@@ -23,11 +23,22 @@ pub(crate) struct Declared {
     pub key: String,
     /// Whether the component or its bases declare it; at the stack level everything is its own.
     pub own: bool,
+    /// Whether it is a document that brings its own keys instead of `key`.
+    pub is_document: bool,
+    /// Keys of the versions that it exposes, with their indexes.
+    pub exposed: Vec<(String, usize)>,
 }
 
 impl Declared {
-    pub fn new(index: usize, name: &str, key: Option<&str>, own: bool) -> Self {
-        Self { index, key: key.unwrap_or(name).to_owned(), own }
+    /// What it brings besides what `index` and `key` say: nothing yet.
+    pub fn new(index: usize, name: &str, key: Option<&str>) -> Self {
+        Self { index, key: key.unwrap_or(name).to_owned(), own: true, is_document: false, exposed: Vec::new() }
+    }
+
+    /// The keys whose names are known before anything is read, with their indexes.
+    fn keys(&self) -> impl Iterator<Item = (&String, usize)> {
+        let own = (!self.is_document).then_some((&self.key, self.index));
+        own.into_iter().chain(self.exposed.iter().map(|(key, index)| (key, *index)))
     }
 }
 
@@ -144,15 +155,22 @@ impl<'a> TargetPlanner<'a> {
             errors.push((Reason::InvalidTarget, format!("`{name}` is no name of a Secret: {rule}")));
         }
         let mut entries = BTreeMap::new();
+        let mut documents = BTreeSet::new();
         match keys {
             Some(keys) => {
                 if inherit.is_some() {
                     errors.push((Reason::InvalidTarget, "both `inherit` and `keys` are set; keep one".to_owned()));
                 }
                 for (key, secret) in keys {
-                    match declared.get(secret.0.as_str()) {
-                        Some(declared) => {
-                            entries.insert(key.clone(), declared.index);
+                    let exposed = || declared.values().flat_map(|one| &one.exposed).find(|(key, _)| *key == secret.0);
+                    let index = declared.get(secret.0.as_str()).map(|declared| (declared.index, declared.is_document));
+                    match index.or_else(|| exposed().map(|(_, index)| (*index, false))) {
+                        Some((_, true)) => errors.push((
+                            Reason::InvalidTarget,
+                            format!("key {key} names {}, whose `extract` brings its own keys; use `inherit`", secret.0),
+                        )),
+                        Some((index, false)) => {
+                            entries.insert(key.clone(), index);
                         }
                         None => errors.push((
                             Reason::NotDeclared,
@@ -173,16 +191,16 @@ impl<'a> TargetPlanner<'a> {
                 };
                 let mut names: BTreeMap<&str, &str> = BTreeMap::new();
                 for (secret, declared) in declared.iter().filter(|(_, declared)| declared.own || !only_own) {
-                    if let Some(first) = names.insert(&declared.key, secret) {
-                        errors.push((
-                            Reason::InvalidTarget,
-                            format!(
-                                "{first} and {secret} both have the key {}; set another `key`, or `keys`",
-                                declared.key
-                            ),
-                        ));
+                    for (key, index) in declared.keys() {
+                        if let Some(first) = names.insert(key, secret) {
+                            errors.push((
+                                Reason::InvalidTarget,
+                                format!("{first} and {secret} both have the key {key}; set another `key`, or `keys`"),
+                            ));
+                        }
+                        entries.insert(key.clone(), index);
                     }
-                    entries.insert(declared.key.clone(), declared.index);
+                    documents.extend(declared.is_document.then_some(declared.index));
                 }
             }
         }
@@ -214,10 +232,14 @@ impl<'a> TargetPlanner<'a> {
             format,
             entries,
             templates,
+            documents,
             problem: None,
             name,
         };
-        if let Err(missing) = has_required_keys(secret_type, |key| planned.keys().any(|own| own == key)) {
+        // What documents bring is known when they were read, and looked at then.
+        if !planned.has_open_keys()
+            && let Err(missing) = has_required_keys(secret_type, |key| planned.keys().any(|own| own == key))
+        {
             errors.push((
                 Reason::InvalidTarget,
                 format!("a Secret of type {} needs {missing}; add it to `keys`", secret_type.as_str()),

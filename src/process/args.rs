@@ -1,8 +1,11 @@
 //! Arguments of the operator.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+
+use crate::backend::network::{AllowedHost, ServiceEndpoint};
 
 /// Reads declared secrets from their stores and writes native Secrets.
 #[derive(Clone, Debug, Parser)]
@@ -24,6 +27,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 
+    /// How stores outside the cluster are reached.
+    #[command(flatten)]
+    pub outside: OutsideArgs,
+
     /// How logs are written.
     #[command(flatten)]
     pub log: LogArgs,
@@ -34,8 +41,34 @@ pub struct Args {
     panic_on: Option<String>,
 }
 
+/// How stores outside the cluster are reached.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Stores")]
+pub struct OutsideArgs {
+    /// A host that Stores may name as their address: a name, a name and a port, or *.DOMAIN; may be given again
+    #[arg(long, value_name = "HOST")]
+    pub allow_endpoint: Vec<AllowedHost>,
+
+    /// Asks a provider's service elsewhere: aws-sts, azure-login, gcp-sts, gcp-iam-credentials, gcp-oauth; may be given again
+    #[arg(long, value_name = "SERVICE=URL")]
+    pub service_endpoint: Vec<ServiceEndpoint>,
+
+    /// Certificate authorities (PEM) to trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Lets ClusterStores with `auth.ambient` use the operator's own cloud credentials
+    #[arg(long)]
+    pub allow_ambient_credentials: bool,
+
+    /// Lets Stores name loopback addresses, with http, too: for tests
+    #[arg(long, hide = true)]
+    pub allow_loopback_endpoints: bool,
+}
+
 /// How logs are written.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Logs")]
 pub struct LogArgs {
     /// How logs look
     #[arg(long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod args;
+mod outside;
 mod telemetry;
 
 use std::sync::Arc;
@@ -40,7 +41,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let config = Config::infer().await.context(
         "cannot find a cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a Pod's service account is there",
     )?;
-    let client = cluster::client(config).context("cannot make a client from the cluster configuration")?;
+    let api_server = config.cluster_url.host().map(str::to_owned);
+    let unusable = "cannot make a client from the cluster configuration";
+    let client = cluster::client(config.clone()).context(unusable)?;
+    let objects = Objects::connect(&config).context(unusable)?;
     let stop = CancellationToken::new();
     let listener = admin::bind(args.listen).await?;
     let address = listener.address;
@@ -48,7 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin::serve(listener, Arc::clone(&context), stop.clone()));
 
     let started = tokio::select! {
-        controller = start(&args, client, stop.clone()) => Some(controller?),
+        controller = start(&args, client, objects, api_server.as_deref(), stop.clone()) => Some(controller?),
         () = signals.received() => None,
     };
     if let Some(controller) = started {
@@ -69,11 +73,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Puts the controller together, as soon as the API server says who this process is and lets it have the digest key.
-async fn start(args: &Args, client: Client, stop: CancellationToken) -> anyhow::Result<Controller> {
+async fn start(
+    args: &Args,
+    client: Client,
+    objects: Objects,
+    api_server: Option<&str>,
+    stop: CancellationToken,
+) -> anyhow::Result<Controller> {
     let mut tries = 0;
     let (user, digest_key) = loop {
         tries += 1;
-        let (most, error) = match introduce(&client, &args.namespace).await {
+        let (most, error) = match introduce(&client, &objects, &args.namespace).await {
             Ok(introduced) => break introduced,
             Err(Refusal::Silent(error)) => (TRIES_IN_SILENCE, error),
             Err(Refusal::Refused(error)) => (TRIES_WHEN_REFUSED, error),
@@ -88,6 +98,8 @@ async fn start(args: &Args, client: Client, stop: CancellationToken) -> anyhow::
     let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
     let parts = Parts {
         client,
+        outside: outside::outside(&args.outside, api_server, &user).await?,
+        objects,
         identity: Identity { namespace: args.namespace.clone(), user, instance: args.pod_name.clone() },
         settings: Settings { concurrency: usize::from(args.concurrency), panic_on: args.panic_on() },
         digest_key,
@@ -114,9 +126,9 @@ impl Refusal {
 }
 
 /// The name that RBAC knows this process by, and the digest key.
-async fn introduce(client: &Client, namespace: &str) -> Result<(String, DigestKey), Refusal> {
+async fn introduce(client: &Client, objects: &Objects, namespace: &str) -> Result<(String, DigestKey), Refusal> {
     let user = who_am_i(client).await?;
-    let digest_key = digest_key::load_or_create(&Objects::new(client.clone()), namespace).await.map_err(|error| {
+    let digest_key = digest_key::load_or_create(objects, namespace).await.map_err(|error| {
         let refusal = match &error {
             digest_key::Error::Cluster { source, .. } => source.refusal().map_or(0, |refusal| refusal.status),
             digest_key::Error::Malformed { .. } | digest_key::Error::Random => return Refusal::Hopeless(error.into()),

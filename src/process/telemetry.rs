@@ -9,8 +9,19 @@ use super::args::{LogArgs, LogFormat};
 ///
 /// `kube_client` logs whole bodies when an answer cannot be decoded, and the HTTP crates log headers and frames, so a
 /// value or a token could come by. Our own modules say what matters.
-const SILENCED: &[&str] =
-    &["kube_client", "kube_runtime", "hyper", "hyper_util", "h2", "rustls", "tower", "tower_http", "tokio_util"];
+const SILENCED: &[&str] = &[
+    "kube_client",
+    "kube_runtime",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "rustls",
+    "tower",
+    "tower_http",
+    "tokio_util",
+    "rustify",
+    "vaultrs",
+];
 
 /// Sends logs to standard error.
 ///

@@ -11,8 +11,8 @@ async fn everything_is_valid() {
     }
     let values = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chart/snapshots/everything.values.yaml");
     for arguments in [
-        // The Prometheus operator's kind is not there.
-        &["--values", values, "--set", "serviceMonitor.enabled=false"][..],
+        // The Prometheus operator's kinds are not there.
+        &["--values", values, "--set", "serviceMonitor.enabled=false,prometheusRule.enabled=false"][..],
         &["--set", "namespaces={orders,payments}"],
         &["--set", "clusterWide=true"],
         &[],

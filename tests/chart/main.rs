@@ -18,6 +18,7 @@ mod admission;
 mod dockerfile;
 mod least;
 mod lifecycle;
+mod monitoring;
 mod people;
 mod pod;
 mod render;

@@ -1,5 +1,6 @@
 //! Which values the chart takes.
 
+use atmos_secrets::backend::network::AllowedHost;
 use atmos_secrets::process::args::Args;
 use clap::Parser as _;
 use serde_json::Value;
@@ -34,6 +35,10 @@ async fn wrong_values_are_refused() {
         ("concurrency=1.5", "/concurrency': got number, want integer"),
         ("log.format=\"xml\"", "/log/format': value must be one of 'json', 'text'"),
         ("log.level=\"info --panic\"", "/log/level': 'info --panic' does not match pattern"),
+        ("stores.allowedEndpoints=[\"https://a\"]", "/stores/allowedEndpoints/0': 'https://a' does not match pattern"),
+        ("stores.serviceEndpoints={\"aws\":\"https://a\"}", "invalid propertyName 'aws'"),
+        ("stores.serviceEndpoints={\"aws-sts\":\"http://a\"}", "aws-sts': 'http://a' does not match pattern"),
+        ("stores.endpoints=[]", "additional properties 'endpoints' not allowed"),
         ("image.digest=\"sha256:1\"", "/image/digest': 'sha256:1' does not match pattern"),
         ("image.tag=\"a b\"", "/image/tag': 'a b' does not match pattern"),
         ("image.pullPolicy=\"Sometimes\"", "/image/pullPolicy': value must be one of"),
@@ -98,6 +103,16 @@ async fn the_operator_takes_its_arguments() {
     assert_eq!(rendered.concurrency, 256);
     assert_eq!(rendered.log.log_level, "info,atmos_secrets=debug");
     assert_eq!(rendered.listen.to_string(), "[::]:8080");
+
+    let values = "stores.allowedEndpoints={vault.example.org,*.example.com:8200},stores.allowAmbientCredentials=true,\
+                  stores.serviceEndpoints.aws-sts=https://sts.example.org,stores.certificateAuthorities=roots";
+    let rendered = parse(&objects(&["--set", values]).await).outside;
+    let hosts: Vec<AllowedHost> =
+        ["vault.example.org", "*.example.com:8200"].iter().map(|host| host.parse().unwrap()).collect();
+    assert_eq!(rendered.allow_endpoint, hosts);
+    assert_eq!(rendered.service_endpoint, ["aws-sts=https://sts.example.org".parse().unwrap()]);
+    assert!(rendered.allow_ambient_credentials && rendered.ca_file.is_some());
+    assert!(!rendered.allow_loopback_endpoints);
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use atmos_secrets::api::store::{Connection, SecretKey, Sops, SopsAge, SopsSource};
-use atmos_secrets::backend::connect::{AgeIdentities, ConnectRequest, Connected, Watched, connect};
+use atmos_secrets::backend::connect::{ConnectRequest, Connected, Watched, connect};
+use atmos_secrets::backend::credentials::{Credentials, StoreRights};
 use atmos_secrets::backend::guarded::Operation;
+use atmos_secrets::backend::network::{Network, Settings};
 use atmos_secrets::backend::{Error, ErrorKind, Key};
 use serde_json::json;
 
@@ -30,7 +32,8 @@ async fn try_connect(
         connection,
         kubernetes,
         objects: &cluster.objects,
-        identities: AgeIdentities::FromStore,
+        network: &Network::new(Settings::default()).unwrap(),
+        credentials: Credentials::OfStore(StoreRights::default()),
         observer: Arc::new(move |operation, outcome, _: Duration| calls.lock().unwrap().push((operation, outcome))),
     })
     .await

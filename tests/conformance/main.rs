@@ -19,4 +19,5 @@ mod memory;
 mod refusals;
 mod sops;
 mod suite;
+mod vault;
 mod wire;

@@ -175,6 +175,71 @@ pub const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        says: "a document brings its own keys",
+        kind: Stack,
+        accepts: &[
+            "{secrets: {vars: {A: {extract: {}, transforms: [{gunzip: {}}]}, B: {extract: {include: [a], exclude: ['*'], rename: {a b: c}, prefix: p, format: toml}}}}}",
+        ],
+        refuses: &[
+            ("{secrets: {vars: {A: {extract: {}, key: a}}}}", "spec.secrets.vars[A]", DOCUMENT),
+            ("{secrets: {vars: {A: {extract: {prefix: a}, path: .a}}}}", "spec.secrets.vars[A]", DOCUMENT),
+            ("{secrets: {vars: {A: {extract: {}, default: a}}}}", "spec.secrets.vars[A]", DOCUMENT),
+            (
+                "{components: {terraform: {db: {secrets: {vars: {A: {extract: {}, expose: [{version: '1', key: a}]}}}}}}}",
+                "spec.components[terraform][db].secrets.vars[A]",
+                DOCUMENT,
+            ),
+        ],
+    },
+    Rule {
+        says: "a step is exactly one of its kinds",
+        kind: Stack,
+        accepts: &[
+            "{secrets: {vars: {A: {transforms: [{jsonExtract: {path: .a}}, {yamlExtract: {path: .a}}, {tomlExtract: {path: .a}}, {base64Decode: {}}, {base64Decode: {variant: url}}, {base64Encode: {}}, {hexDecode: {}}, {hexEncode: {}}, {trim: {}}, {lines: {join: ''}}, {lines: {split: a}}, {replace: {from: a, to: ''}}]}}}}",
+            "{secrets: {vars: {A: {transforms: [{regexReplace: {pattern: a, replacement: b}}, {join: {separator: ''}}, {split: {separator: a, index: -1}}, {case: upper}, {slice: {start: 1}}, {gunzip: {}}, {pem: {part: fullchain}}, {urlEncode: {}}]}, B: {transforms: []}}}}",
+        ],
+        refuses: &[
+            (
+                "{secrets: {vars: {A: {transforms: [{}]}}}}",
+                "spec.secrets.vars.A.transforms[0]",
+                "0: spec.secrets.vars.A.transforms[0] in body should have at least 1 properties",
+            ),
+            (
+                "{secrets: {vars: {A: {transforms: [{trim: {}, gunzip: {}}]}}}}",
+                "spec.secrets.vars.A.transforms[0]",
+                "Too many: 2: must have at most 1 item",
+            ),
+            (
+                "{secrets: {vars: {A: {transforms: [{lines: {join: a, split: b}}]}}}}",
+                "spec.secrets.vars.A.transforms[0].lines",
+                "Too many: 2: must have at most 1 item",
+            ),
+            (
+                "{secrets: {vars: {A: {transforms: [{case: title}]}}}}",
+                "spec.secrets.vars.A.transforms[0].case",
+                "Unsupported value: \"title\": supported values: \"upper\", \"lower\"",
+            ),
+            (
+                "{secrets: {vars: {A: {transforms: [{replace: {from: a}}]}}}}",
+                "spec.secrets.vars.A.transforms[0].replace.to",
+                "Required value",
+            ),
+        ],
+    },
+    Rule {
+        says: "an exposed version has a key",
+        kind: Stack,
+        accepts: &["{secrets: {vars: {A: {expose: [{version: AWSPREVIOUS, key: A_OLD, optional: true}]}}}}"],
+        refuses: &[
+            ("{secrets: {vars: {A: {expose: [{version: a}]}}}}", "spec.secrets.vars.A.expose[0].key", "Required value"),
+            (
+                "{secrets: {vars: {A: {expose: [{version: a, key: a/b}]}}}}",
+                "spec.secrets.vars.A.expose[0].key",
+                "\"a/b\": spec.secrets.vars.A.expose[0].key in body should match '^[-._a-zA-Z0-9]+$'",
+            ),
+        ],
+    },
+    Rule {
         says: "types are not guessed",
         kind: Stack,
         accepts: &[],
@@ -192,5 +257,7 @@ pub const RULES: &[Rule] = &[
         ],
     },
 ];
+
+const DOCUMENT: &str = "extract brings its own keys: it goes with none of key, path, default and expose";
 
 const NAMES: &str = "names of secrets are 1 to 253 letters, digits, '-', '_' or '.'";

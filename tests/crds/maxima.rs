@@ -11,6 +11,10 @@ fn map(count: usize, prefix: &str, value: &Value) -> Value {
     (0..count).map(|number| (format!("{prefix}{number}"), value.clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
+fn of_declaration(field: &str, value: Value) -> Value {
+    json!({"secrets": {"vars": {"A": {(field): value}}}})
+}
+
 fn component(fields: Value) -> Value {
     json!({"components": {"terraform": {"db": fields}}})
 }
@@ -42,6 +46,21 @@ const STACK: &[Maximum] = &[
     ("spec.targetDefaults.labels", 32, |count| json!({"targetDefaults": {"labels": map(count, "key", &json!("a"))}})),
     ("spec.stores", 64, |count| json!({"stores": map(count, "alias", &json!({"store": "a"}))})),
     ("spec.imports", 32, |count| json!({"imports": vec![json!({"catalog": "a"}); count]})),
+    ("spec.secrets.vars.A.transforms", 16, |count| {
+        of_declaration("transforms", json!(vec![json!({"trim": {}}); count]))
+    }),
+    ("spec.secrets.vars.A.expose", 8, |count| {
+        of_declaration("expose", json!(vec![json!({"version": "1", "key": "a"}); count]))
+    }),
+    ("spec.secrets.vars.A.extract.include", 64, |count| {
+        of_declaration("extract", json!({"include": vec!["a"; count]}))
+    }),
+    ("spec.secrets.vars.A.extract.exclude", 64, |count| {
+        of_declaration("extract", json!({"exclude": vec!["a"; count]}))
+    }),
+    ("spec.secrets.vars.A.extract.rename", 64, |count| {
+        of_declaration("extract", json!({"rename": map(count, "name", &json!("a"))}))
+    }),
     ("spec.components.terraform.db.metadata.inherits", 16, |count| {
         component(json!({"metadata": {"inherits": vec!["base"; count]}}))
     }),
@@ -80,11 +99,34 @@ const TEXTS: &[Longest] = &[
     ("spec.secrets.vars.A.version", 256, |text| declaration("version", text)),
     ("spec.secrets.vars.A.path", 1024, |text| declaration("path", text)),
     ("spec.secrets.vars.A.default", 4096, |text| declaration("default", text)),
+    ("spec.secrets.vars.A.transforms[0].jsonExtract.path", 1024, |text| step(json!({"jsonExtract": {"path": text}}))),
+    ("spec.secrets.vars.A.transforms[0].lines.join", 64, |text| step(json!({"lines": {"join": text}}))),
+    ("spec.secrets.vars.A.transforms[0].replace.from", 1024, |text| step(json!({"replace": {"from": text, "to": ""}}))),
+    ("spec.secrets.vars.A.transforms[0].replace.to", 1024, |text| step(json!({"replace": {"from": "a", "to": text}}))),
+    ("spec.secrets.vars.A.transforms[0].regexReplace.pattern", 256, |text| {
+        step(json!({"regexReplace": {"pattern": text, "replacement": ""}}))
+    }),
+    ("spec.secrets.vars.A.transforms[0].regexReplace.replacement", 1024, |text| {
+        step(json!({"regexReplace": {"pattern": "a", "replacement": text}}))
+    }),
+    ("spec.secrets.vars.A.transforms[0].join.separator", 64, |text| step(json!({"join": {"separator": text}}))),
+    ("spec.secrets.vars.A.transforms[0].split.separator", 64, |text| step(json!({"split": {"separator": text}}))),
+    ("spec.secrets.vars.A.expose[0].version", 256, |text| {
+        of_declaration("expose", json!([{"version": text, "key": "a"}]))
+    }),
+    ("spec.secrets.vars.A.expose[0].key", 253, |text| of_declaration("expose", json!([{"version": "1", "key": text}]))),
+    ("spec.secrets.vars.A.extract.include[0]", 253, |text| of_declaration("extract", json!({"include": [text]}))),
+    ("spec.secrets.vars.A.extract.rename.a", 253, |text| of_declaration("extract", json!({"rename": {"a": text}}))),
+    ("spec.secrets.vars.A.extract.prefix", 128, |text| of_declaration("extract", json!({"prefix": text}))),
     ("spec.targets.app.labels.a", 63, |text| json!({"targets": {"app": {"labels": {"a": text}}}})),
     ("spec.targets.app.annotations.a", 4096, |text| json!({"targets": {"app": {"annotations": {"a": text}}}})),
     ("spec.targets.app.template.data.a", 4096, |text| json!({"targets": {"app": {"template": {"data": {"a": text}}}}})),
     ("spec.targets.app.keys.a", 253, |text| json!({"targets": {"app": {"keys": {"a": text}}}})),
 ];
+
+fn step(step: Value) -> Value {
+    of_declaration("transforms", json!([step]))
+}
 
 fn declaration(field: &str, text: &str) -> Value {
     json!({"secrets": {"vars": {"A": {(field): text}}}})

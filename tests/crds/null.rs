@@ -16,6 +16,17 @@ const EMPTIED: &[(Kind, &str, &str)] = &[
     (Kind::Stack, "{secrets: {vars: {A: {required: true}}}}", "{secrets: {vars: {A: {}}}}"),
     (Kind::Stack, "{secrets: {vars: {A: {}}}}", "{secrets: {}}"),
     (Kind::Stack, "{secrets: {vars: {A: {}}}}", "{}"),
+    (Kind::Stack, "{secrets: {vars: {A: {extract: {prefix: a}}}}}", "{secrets: {vars: {A: {extract: {}}}}}"),
+    (
+        Kind::Stack,
+        "{secrets: {vars: {A: {extract: {rename: {a: b}}}}}}",
+        "{secrets: {vars: {A: {extract: {rename: {}}}}}}",
+    ),
+    (
+        Kind::Stack,
+        "{secrets: {vars: {A: {transforms: [{base64Decode: {variant: url}}]}}}}",
+        "{secrets: {vars: {A: {transforms: [{base64Decode: {}}]}}}}",
+    ),
     (Kind::Stack, "{targets: {t: {labels: {a: b}}}}", "{targets: {t: {}}}"),
     (Kind::Stack, "{targets: {t: {labels: {a: b}}}}", "{targets: {t: {labels: {}}}}"),
     (Kind::Stack, "{targets: {t: {annotations: {a: b}}}}", "{targets: {t: {annotations: {}}}}"),

@@ -1,7 +1,7 @@
 //! Keys that are made of several secrets, and targets that are one document.
 
-use atmos_secrets::api::Reason;
 use atmos_secrets::api::status::{READY, STALLED};
+use atmos_secrets::api::{Reason, marks};
 use serde_json::{Value, json};
 
 use crate::harness::{Tenant, condition, secret};
@@ -153,4 +153,53 @@ async fn a_name_whose_value_is_gone_stays_in_its_document() -> anyhow::Result<()
     let rotated = tenant.plain_canary();
     store(&tenant, &rotated, None).await?;
     tenant.wait_secret("env", secret(&[(".env", &document(&rotated))])).await
+}
+
+/// Templates work on what transforms made, and what a document brings lies in the target's format, beside them.
+#[tokio::test]
+async fn transforms_documents_and_templates_meet_in_one_target() -> anyhow::Result<()> {
+    let (tenant, password) = tenant().await?;
+    let apply = async |targets: &str| {
+        let spec = format!(
+            "{{defaultStore: app, components: {{terraform: {{db: {{
+                secrets: {{vars: {{
+                    PASSWORD: {{backendKey: atmos.prod.db#RDS, required: true,
+                               transforms: [{{jsonExtract: {{path: .password}}}}, {{replace: {{from: /@, to: '-'}}}}]}},
+                    DOC: {{backendKey: atmos.prod.db#RDS, required: true, extract: {{prefix: db_}}}}}}}},
+                targets: {targets}}}}}}}}}"
+        );
+        tenant.stack("prod", &spec).await
+    };
+    // Adopted, since every key that it has is one that the target will have.
+    let mark = json!({"annotations": {marks::ADOPT: "prod"}});
+    for target in ["all", "tf"] {
+        let keys = ["url", "db_username"].map(|key| match target {
+            "tf" => format!("TF_VAR_{key}"),
+            _ => key.to_owned(),
+        });
+        let data = [(keys[0].as_str(), "before"), (keys[1].as_str(), "before")];
+        tenant.apply_secret(target, mark.clone(), "Opaque", &data).await?;
+    }
+    let template = "inherit: All, template: {data: {url: 'db:{{ PASSWORD }}'}}";
+    apply(&format!(
+        "{{all: {{{template}}}, env: {{format: Dotenv, {template}}}, tf: {{format: TfvarsEnv, {template}}}}}"
+    ))
+    .await?;
+    tenant.wait_ready("prod").await?;
+    let (shaped, raw, url) = (format!("{password}-"), format!("{password}/@"), format!("db:{password}-"));
+    let keys = [("PASSWORD", &shaped), ("db_password", &raw), ("db_username", &"app".to_owned()), ("url", &url)];
+    let all: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    assert_eq!(tenant.secret("all").await?, secret(&all));
+    let lines: String = keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    assert_eq!(tenant.secret("env").await?, secret(&[(".env", &lines)]));
+    let variables: Vec<(String, &str)> =
+        keys.iter().map(|(key, value)| (format!("TF_VAR_{key}"), value.as_str())).collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    assert_eq!(tenant.secret("tf").await?, secret(&variables));
+
+    apply("{all: {template: {data: {url: '{{ DOC }}'}}}}").await?;
+    let status = tenant.wait_reason("prod", Reason::InvalidTarget).await?;
+    let message = &condition(&status, READY).unwrap().message;
+    assert!(message.contains("template of key url: it names DOC, whose `extract` brings its own keys"), "{message}");
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `get`, and `--verify` of `list` and `validate`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -212,5 +214,42 @@ plat-ue1-prod   terraform/db   PASSWORD   instance   Store/app       missing
     for outcome in [missing, valid, denied] {
         assert!(!format!("{outcome:?}").contains(CANARY));
         assert!(!outcome.text().contains(CANARY) && !outcome.stderr.contains(CANARY), "{outcome:?}");
+    }
+}
+
+/// A Stack whose values are shaped on their way to a target.
+async fn shaped(fixture: &Fixture) {
+    quickstart(fixture).await;
+    let vars = json!({
+        "TOKEN": {"reference": "PACKED", "path": ".token", "transforms": [{"base64Decode": {}}, {"trim": {}}]},
+        "BROKEN": {"reference": "PACKED", "transforms": [{"gunzip": {}}]},
+        "DOCUMENT": {"reference": "PACKED", "extract": {"prefix": "P_"}},
+    });
+    fixture.stack("shaped", json!({"name": "plat-ue1-prod", "defaultStore": "app", "components": {"terraform": {"db": {"secrets": {"vars": vars}}}}})).await;
+    let packed = STANDARD.encode(format!(" {CANARY}\n"));
+    put(fixture, DB_OBJECT, &[("PACKED", json!({"token": packed}).to_string().as_bytes())]).await;
+}
+
+/// The same steps as in the operator: by the same function.
+#[tokio::test]
+async fn a_value_comes_as_its_targets_get_it() {
+    let fixture = Fixture::new("get").await;
+    shaped(&fixture).await;
+    let get = ["get", "-s", "shaped", "--mask=false"];
+    let run = async |name: &str| fixture.run(&[&get[..], &[name]].concat()).await;
+    run("TOKEN").await.is(0, &format!("{CANARY}\n"), &warned("TOKEN"));
+    let document = run("DOCUMENT").await;
+    assert!(document.code == 0 && document.text().starts_with("{\"token\":"), "{document:?}");
+    let broken = run("BROKEN").await;
+    assert_eq!((broken.code, broken.text()), (3, ""));
+    assert!(
+        broken.stderr.starts_with(
+            "error: TransformFailed: the value at atmos.plat-ue1-prod.db#PACKED: `transforms[0]` (gunzip) cannot be done"
+        ),
+        "{broken:?}"
+    );
+    let described = fixture.run(&["describe", "-s", "shaped", "TOKEN"]).await;
+    for line in ["Path:         .token\n", "Transforms:   base64Decode, trim\n"] {
+        assert!(described.text().contains(line), "{described:?}");
     }
 }

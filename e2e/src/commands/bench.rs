@@ -9,6 +9,7 @@ mod load;
 mod operator;
 mod quiet;
 mod report;
+mod table;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use e2e::{ControlPlane, Options};
 use self::load::Load;
 use self::operator::Operator;
 use self::report::{Cold, Report};
-use super::say;
+use super::{print, say};
 
 /// Measure the operator against the raw floor of the API server
 #[derive(clap::Args)]
@@ -32,13 +33,16 @@ pub(crate) struct Arguments {
     /// Write the figures as JSON too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Put the table into this Markdown file, between its two marks, too
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { stacks, operator, json } = arguments;
+    let Arguments { stacks, operator, json, document } = arguments;
     let program = std::path::absolute(&operator)?;
     anyhow::ensure!(program.is_file(), "there is no {}; build it with: cargo build --release", program.display());
-    let mut report = Report::default();
+    let mut report = Report::of_this_machine();
     for (number, count) in stacks.iter().enumerate() {
         say(format_args!("{count} Stacks: starting a control plane with fsync on"));
         let control_plane = start().await?;
@@ -50,14 +54,23 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             idle.stop().await?;
         }
         say(format_args!("{count} Stacks: the floor, 64 connections"));
-        report.floors.push(floor::measure(&control_plane, *count).await?);
-        let cold = cold(&control_plane, &program, *count, &mut report, number == 0).await?;
+        let before = floor::measure(&control_plane, "floor-before", *count).await?;
+        let mut cold = cold(&control_plane, &program, *count, &mut report, number == 0).await?;
+        say(format_args!("{count} Stacks: the floor once more"));
+        let after = floor::measure(&control_plane, "floor-after", *count).await?;
+        cold.floors = vec![before, after];
         report.cold.push(cold);
     }
-    report.print();
+    let table = table::of(&report);
+    print(format_args!("{table}"));
     if let Some(file) = json {
         std::fs::write(&file, serde_json::to_string_pretty(&report)?)?;
         say(format_args!("the figures are in {}", file.display()));
+    }
+    if let Some(file) = document {
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, table::put(&text, &table)?)?;
+        say(format_args!("the table is in {}", file.display()));
     }
     Ok(())
 }
@@ -85,15 +98,16 @@ async fn cold(
     let operator = Operator::start(control_plane, program).await?;
     let seconds = load.wait_until_ready(control_plane, started).await?;
     let processor = operator.processor_seconds()?;
-    let requests = quiet::count(control_plane, mark)?;
     tokio::time::sleep(SETTLE).await;
     let memory = operator.memory()?;
+    // After the wait, so that a request that comes late is not missed.
+    let requests = quiet::count(control_plane, mark)?;
     if with_details {
         say(format_args!("refreshes that find nothing changed"));
-        report.quiet = Some(quiet::measure(control_plane, &load).await?);
+        report.quiet = Some(quiet::measure(control_plane, &load, &operator).await?);
         say(format_args!("edits while refreshes run"));
         report.latency = Some(latency::measure(control_plane, &load).await?);
     }
     operator.stop().await?;
-    Ok(Cold { stacks: count, seconds, processor_seconds: processor, memory, requests })
+    Ok(Cold { stacks: count, floors: Vec::new(), seconds, processor_seconds: processor, memory, requests })
 }

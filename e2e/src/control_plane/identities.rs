@@ -78,7 +78,7 @@ pub(super) fn write_admin_kubeconfig(servers: &Servers, authority: &Authority, t
 }
 
 /// 128 random bits as hexadecimal digits.
-pub(super) fn random_token() -> anyhow::Result<String> {
+pub(crate) fn random_token() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random

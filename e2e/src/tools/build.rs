@@ -111,14 +111,7 @@ fn build(tool: Tool, sources: &Path, output_folder: &Path) -> anyhow::Result<()>
     let mut go = Guarded::start(&Program {
         name: format!("the build of {name}"),
         path: PathBuf::from("go"),
-        arguments: vec![
-            "build".into(),
-            "-ldflags".into(),
-            linker_flags(tool, &version).into(),
-            "-o".into(),
-            output.into(),
-            tool.package().into(),
-        ],
+        arguments: arguments(tool, &version, &output),
         environment: go_environment(),
         folder: sources.to_owned(),
         log: log.clone(),
@@ -138,6 +131,13 @@ fn build(tool: Tool, sources: &Path, output_folder: &Path) -> anyhow::Result<()>
     let _ = fs::remove_file(&log);
     report(format_args!("built {name} {version} in {} s", started.elapsed().as_secs()));
     Ok(())
+}
+
+fn arguments(tool: Tool, version: &str, output: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["build".into(), "-ldflags".into(), linker_flags(tool, version).into()];
+    arguments.extend(tool.tags().into_iter().flat_map(|tags| ["-tags".into(), tags.into()]));
+    arguments.extend(["-o".into(), output.into(), tool.package().into()]);
+    arguments
 }
 
 /// Nothing of the caller's Go settings may change what is built: the pins decide, and no other toolchain is fetched.
@@ -222,5 +222,12 @@ mod tests {
         let flags = linker_flags(Tool::KubeApiserver, "v1.37.1");
         assert!(flags.ends_with("gitMajor=1 -X k8s.io/component-base/version.gitMinor=37"), "{flags}");
         assert_eq!(linker_flags(Tool::Etcd, "v3.7.3"), "-s -w");
+    }
+
+    #[test]
+    fn vault_is_built_without_its_cloud_plugins() {
+        let arguments = arguments(Tool::Vault, "v1.21.1", Path::new("vault"));
+        assert!(arguments.windows(2).any(|pair| *pair == ["-tags", "minimal"]), "{arguments:?}");
+        assert!(!super::arguments(Tool::Etcd, "v3.7.3", Path::new("etcd")).contains(&OsString::from("-tags")));
     }
 }

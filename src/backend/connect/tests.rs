@@ -5,9 +5,21 @@
 use super::*;
 use crate::api::store::{
     AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
-    Vault,
 };
+use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
+use crate::backend::network::Settings;
+use crate::value::SecretValue;
+
+fn network() -> Network {
+    // Another test may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Network::new(Settings::default()).unwrap()
+}
+
+fn of_store() -> Credentials {
+    Credentials::OfStore(StoreRights::default())
+}
 
 fn sops() -> store::Sops {
     store::Sops {
@@ -22,7 +34,7 @@ fn with_sops(sops: store::Sops) -> Connection {
 }
 
 /// Connects with an API server that is not there.
-async fn try_connect(connection: &Connection, kubernetes: bool, identities: AgeIdentities) -> Result<Connected, Error> {
+async fn try_connect(connection: &Connection, kubernetes: bool, credentials: Credentials) -> Result<Connected, Error> {
     let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let objects = Objects::new(crate::cluster::client(config).unwrap());
     connect(ConnectRequest {
@@ -31,14 +43,15 @@ async fn try_connect(connection: &Connection, kubernetes: bool, identities: AgeI
         connection,
         kubernetes,
         objects: &objects,
-        identities,
+        network: &network(),
+        credentials,
         observer: Arc::new(|_: Operation, _: &'static str, _: Duration| {}),
     })
     .await
 }
 
 async fn refused(connection: &Connection, kubernetes: bool) -> (ErrorKind, String) {
-    match try_connect(connection, kubernetes, AgeIdentities::FromStore).await {
+    match try_connect(connection, kubernetes, of_store()).await {
         Ok(_) => panic!("was connected"),
         Err(error) => (error.kind, error.message),
     }
@@ -50,7 +63,6 @@ async fn kinds_of_later_versions_are_named() {
     for (kind, connection) in [
         ("awsSecretsManager", Connection { aws_secrets_manager: Some(AwsSecretsManager::default()), ..empty() }),
         ("awsSsm", Connection { aws_ssm: Some(AwsSsm::default()), ..empty() }),
-        ("vault", Connection { vault: Some(Vault::default()), ..empty() }),
         ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
         ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
     ] {
@@ -105,7 +117,7 @@ async fn what_a_store_depends_on_is_known_before_it_is_connected() {
     assert_eq!(of_secrets.sources, BTreeSet::from([secret("a"), secret("b")]));
     assert!(of_secrets.credentials.is_empty());
 
-    let connected = try_connect(&Connection::default(), true, AgeIdentities::FromStore).await.map_err(drop).unwrap();
+    let connected = try_connect(&Connection::default(), true, of_store()).await.map_err(drop).unwrap();
     assert_eq!(connected.kind, "kubernetes");
     assert_eq!(connected.sources, BTreeSet::from([Watched::ValueSecrets { namespace: "payments".into() }]));
     assert!(connected.credentials.is_empty() && connected.recipients.is_empty());
@@ -116,16 +128,22 @@ async fn identities_that_are_given_ask_the_cluster_for_nothing() {
     use age::secrecy::ExposeSecret as _;
     let identity = age::x25519::Identity::generate();
     let text = SecretValue::from(identity.to_string().expose_secret().to_owned());
-    let given = AgeIdentities::Given(vec![("SOPS_AGE_KEY".to_owned(), text)]);
+    let given = Credentials::OfUser(UserCredentials {
+        age: vec![("SOPS_AGE_KEY".to_owned(), text)],
+        ..UserCredentials::default()
+    });
     let connected = try_connect(&with_sops(sops()), false, given).await.map_err(drop).unwrap();
     assert_eq!(connected.recipients, [identity.to_public().to_string()]);
 
-    let broken = AgeIdentities::Given(vec![("SOPS_AGE_KEY".to_owned(), SecretValue::from("nonsense".to_owned()))]);
+    let broken = Credentials::OfUser(UserCredentials {
+        age: vec![("SOPS_AGE_KEY".to_owned(), SecretValue::from("nonsense".to_owned()))],
+        ..UserCredentials::default()
+    });
     let error = try_connect(&with_sops(sops()), false, broken).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unauthenticated);
     assert!(error.message.contains("SOPS_AGE_KEY") && !error.message.contains("nonsense"), "{}", error.message);
 
     // Whereas the Store's own keys cannot be read from a server that is not there.
-    let error = try_connect(&with_sops(sops()), false, AgeIdentities::FromStore).await.err().unwrap();
+    let error = try_connect(&with_sops(sops()), false, of_store()).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unavailable);
 }

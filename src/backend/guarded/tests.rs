@@ -24,7 +24,7 @@ fn outcomes(calls: &Calls) -> Vec<&'static str> {
     calls.lock().unwrap().iter().map(|(_, outcome, _)| *outcome).collect()
 }
 
-const KINDS: [ErrorKind; 21] = [
+const KINDS: [ErrorKind; 22] = [
     ErrorKind::NotFound,
     ErrorKind::VersionNotFound,
     ErrorKind::PendingDeletion,
@@ -33,6 +33,7 @@ const KINDS: [ErrorKind; 21] = [
     ErrorKind::PermissionDenied,
     ErrorKind::GrantMissing,
     ErrorKind::InvalidConfig,
+    ErrorKind::EndpointNotAllowed,
     ErrorKind::InvalidKey,
     ErrorKind::NotEncrypted,
     ErrorKind::Undecodable,
@@ -185,4 +186,56 @@ fn messages_are_cut_to_what_a_status_may_hold() {
     let error = Error::new(ErrorKind::Unexpected, "ä".repeat(1000)).in_context("Store/app");
     assert_eq!(error.message.chars().count(), crate::backend::MESSAGE_LIMIT);
     assert!(error.message.starts_with("Store/app: ä") && error.message.ends_with("ä…"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_outside_that_is_down_is_hardly_asked_and_answers_at_once() {
+    let memory = Arc::new(Memory::new());
+    memory.set("a", "1");
+    let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(1000);
+    memory.fail_next((0..1000).map(|_| fault(ErrorKind::Unavailable)));
+    let keys = [Key::current("a"), Key::current("none")];
+    let start = Instant::now();
+    let mut asked = Vec::new();
+    while start.elapsed() < Duration::from_secs(600) {
+        for result in guarded.read(&keys).await {
+            assert_eq!(result.err().unwrap().kind, ErrorKind::Unavailable);
+        }
+        asked.push(calls.lock().unwrap().len());
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    // Three calls with three tries each; then looks after 5, 10, 20 s and every 30 s, each with one try.
+    let total = calls.lock().unwrap().len();
+    assert!((9 + 20..=9 + 23).contains(&total), "{total}");
+    memory.clear_faults();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert!(guarded.read(&keys).await[0].is_ok());
+    assert!(guarded.check().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_good_key_shows_that_a_store_outside_is_there() {
+    let memory = Arc::new(Memory::new());
+    let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(1000);
+    // Missing is an answer.
+    for _ in 0..10 {
+        assert_eq!(guarded.read(&[Key::current("none")]).await.remove(0).err().unwrap().kind, ErrorKind::NotFound);
+    }
+    assert_eq!(calls.lock().unwrap().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_outside_is_asked_at_its_pace_and_the_wait_is_no_timeout() {
+    let memory = Arc::new(Memory::new());
+    memory.set("a", "1");
+    let (guarded, _) = guard(&memory, Duration::from_secs(1));
+    let guarded = guarded.outside(2);
+    let start = Instant::now();
+    let key = [Key::current("a")];
+    let results = futures::future::join_all((0..22).map(|_| guarded.read(&key))).await;
+    assert!(results.iter().all(|results| results[0].is_ok()));
+    // Two in the first second are free, and the one at its end.
+    assert_eq!(start.elapsed().as_millis(), 9_500);
 }

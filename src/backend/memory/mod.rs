@@ -68,6 +68,11 @@ impl Memory {
         self.state().faults.extend(faults);
     }
 
+    /// Forgets the faults that were not met yet.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Lets every reading or probing of one key fail, alone, until [`Self::admit`].
     pub fn refuse(&self, name: &str, error: Error) {
         self.state().refused.insert(name.to_owned(), error);

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::error::from_sops;
-pub(crate) use self::source::present;
 pub use self::source::{ClusterSource, Files, Source, SourceKind};
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 use crate::sops::{AgeKeys, Document, Encrypted, Format, KeySource};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::backend::kubernetes::from_cluster;
-use crate::backend::{Error, ErrorKind};
-use crate::cluster::{self, Objects};
+use crate::backend::Error;
+use crate::backend::credentials::present;
+use crate::cluster::Objects;
 use crate::value::SecretValue;
 
 /// One object that holds files.
@@ -62,15 +62,6 @@ impl ClusterSource {
         };
         let files = present(found, &object);
         Files { object, files }
-    }
-}
-
-/// What was found of an object that a Store names.
-pub(crate) fn present<T>(found: Result<Option<T>, cluster::Error>, object: &str) -> Result<T, Error> {
-    match found {
-        Ok(Some(data)) => Ok(data),
-        Ok(None) => Err(Error::new(ErrorKind::SourceNotFound, format!("there is no {object}"))),
-        Err(error) => Err(from_cluster(&error, &format!("read {object}"))),
     }
 }
 

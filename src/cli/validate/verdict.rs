@@ -280,6 +280,7 @@ pub fn is_spec_error(reason: Reason) -> bool {
         | Reason::ValueTooLarge
         | Reason::Drifted
         | Reason::NamespaceNotAllowed
+        | Reason::EndpointNotAllowed
         | Reason::GrantMissing
         | Reason::AdmissionDenied
         | Reason::QuotaExceeded

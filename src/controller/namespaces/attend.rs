@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::super::rights::may;
 use super::super::watches::WatchBackoff;
-use super::{Access, Change, Grant, Kind, Namespace, Seen};
+use super::{Access, Change, Disturbed, Grant, Kind, Namespace, NamespaceState, Seen, is_older};
 use crate::api::marks;
 
 /// When missing rights are asked for again: first, and at most. A grant is often applied together with the Stacks that need
@@ -130,14 +130,7 @@ impl Namespace {
                     self.set_access(Kind::Secrets, Access::Watching, changes);
                 }
                 Ok(Some(Event::Apply(meta))) => self.take_secret(&meta, changes),
-                Ok(Some(Event::Delete(meta))) => {
-                    let name = meta.name_any();
-                    let mut state = self.lock();
-                    let owner = state.ours.remove(name.as_str()).map(|seen| seen.stack);
-                    let values = state.values.remove(name.as_str());
-                    drop(state);
-                    self.tell_secret(&name, owner, values, changes);
-                }
+                Ok(Some(Event::Delete(meta))) => self.drop_secret(&meta, changes),
                 Ok(None) => return,
                 Err(error) => {
                     if is_forbidden(&error) {
@@ -150,7 +143,7 @@ impl Namespace {
     }
 
     /// Compares a complete list with what was known and tells the differences.
-    fn take_list(
+    pub(super) fn take_list(
         &self,
         listed: HashMap<Box<str>, Seen>,
         listed_values: HashSet<Box<str>>,
@@ -159,6 +152,7 @@ impl Namespace {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.ours, listed.clone());
         let values_before = std::mem::replace(&mut state.values, listed_values.clone());
+        state.writing.values_mut().for_each(|disturbed| *disturbed = Disturbed::Yes);
         drop(state);
         for (name, seen) in &before {
             if !listed.contains_key(name) {
@@ -182,15 +176,25 @@ impl Namespace {
         let values = holds_values(meta);
         let seen = our_marks(meta);
         let mut state = self.lock();
+        if state.is_outdated(&name, meta) {
+            return;
+        }
         let values_before =
             if values { !state.values.insert(name.as_str().into()) } else { state.values.remove(name.as_str()) };
         let owner_now = seen.as_ref().map(|seen| seen.stack.clone());
+        let is_written = state.writing.contains_key(name.as_str());
+        if seen.is_none()
+            && let Some(disturbed) = state.writing.get_mut(name.as_str())
+        {
+            *disturbed = Disturbed::Yes;
+        }
+        let is_known = seen.is_some() && state.ours.get(name.as_str()) == seen.as_ref();
+        let our_own_write = owner_now.is_some() && (is_written || is_known);
         let before = match seen {
             Some(seen) => state.ours.insert(name.as_str().into(), seen),
             None => state.ours.remove(name.as_str()),
         };
         let former = before.map(|seen| seen.stack).filter(|former| Some(former) != owner_now.as_ref());
-        let our_own_write = owner_now.is_some() && state.writing.contains(name.as_str());
         drop(state);
         if former.is_none() && our_own_write {
             return;
@@ -200,6 +204,21 @@ impl Namespace {
             self.tell_secret(&name, owner_now.clone(), false, changes);
         }
         self.tell_secret(&name, former.or(owner_now), values || values_before, changes);
+    }
+
+    pub(super) fn drop_secret(&self, meta: &PartialObjectMeta<Secret>, changes: &mpsc::UnboundedSender<Change>) {
+        let name = meta.name_any();
+        let mut state = self.lock();
+        if state.is_outdated(&name, meta) {
+            return;
+        }
+        if let Some(disturbed) = state.writing.get_mut(name.as_str()) {
+            *disturbed = Disturbed::Yes;
+        }
+        let owner = state.ours.remove(name.as_str()).map(|seen| seen.stack);
+        let values = state.values.remove(name.as_str());
+        drop(state);
+        self.tell_secret(&name, owner, values, changes);
     }
 
     fn tell_secret(&self, name: &str, owner: Option<Box<str>>, values: bool, changes: &mpsc::UnboundedSender<Change>) {
@@ -229,6 +248,14 @@ impl Namespace {
             };
             let _ = changes.send(Change::ConfigMap { namespace: Arc::clone(&self.name), name });
         }
+    }
+}
+
+impl NamespaceState {
+    /// Whether we know, from the answer to a write of ours, a later version than the one the watch tells of now.
+    fn is_outdated(&self, name: &str, meta: &PartialObjectMeta<Secret>) -> bool {
+        let known = self.ours.get(name);
+        known.zip(meta.resource_version()).is_some_and(|(known, told)| is_older(&told, &known.resource_version))
     }
 }
 

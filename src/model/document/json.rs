@@ -1,8 +1,10 @@
 //! Slices of a text that is known to be valid JSON; `None` says that it was not.
 
+use std::collections::BTreeMap;
+
 use zeroize::Zeroizing;
 
-use super::{not_found, position};
+use super::{Member, not_found, position};
 use crate::model::path::{LeafError, Step};
 use crate::value::SecretValue;
 
@@ -31,6 +33,31 @@ pub(super) fn leaf(text: &str, steps: &[Step]) -> Result<SecretValue, LeafError>
             }
         };
     }
+    written(value)
+}
+
+pub(super) fn members(text: &str) -> Result<Vec<Member>, LeafError> {
+    let Some(Children::Object(members)) = children(text) else { return Err(LeafError::NotStructured) };
+    // The last of equal names counts.
+    let last: BTreeMap<&str, usize> =
+        members.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect();
+    members
+        .iter()
+        .enumerate()
+        .filter(|(place, (name, _))| last.get(name.as_str()) == Some(place))
+        .map(|(_, (name, value))| Ok((name.clone(), written(value)?)))
+        .collect()
+}
+
+pub(super) fn items(text: &str) -> Result<Vec<SecretValue>, LeafError> {
+    match children(text) {
+        Some(Children::Array(items)) => items.into_iter().map(written).collect(),
+        Some(Children::Object(_) | Children::None) | None => Err(LeafError::NotStructured),
+    }
+}
+
+/// A string's text, or any other value without white space.
+fn written(value: &str) -> Result<SecretValue, LeafError> {
     match value.starts_with('"') {
         true => serde_json::from_str::<String>(value).map(SecretValue::from).map_err(|_| LeafError::NotStructured),
         false => Ok(SecretValue::from(compact(value))),

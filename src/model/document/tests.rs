@@ -191,3 +191,16 @@ proptest! {
         let _ = leaf(&text, "[0]");
     }
 }
+
+/// Dots and brackets in texts and comments are no nesting; a list of any length nests once.
+#[test]
+fn toml_that_only_looks_deep_is_read() {
+    let dots = ".[{".repeat(500);
+    let numbers = vec!["1.5"; 5000].join(", ");
+    let document = format!(
+        "a = \"{dots}\\\"{dots}\" # {dots}\nb = '{dots}'\nc = \"\"\"\n{dots}\"\"{dots}\"\"\"\"\"\nd = '''{dots}'''\ne = [{numbers}]\nf.g.h = {{i.j = 'end'}}\nk = \"\"\n"
+    );
+    let value = SecretValue::new(document.into_bytes());
+    let leaf = Path::parse(".f.g.h.i.j").unwrap().leaf_of(&value, super::Format::Toml).unwrap();
+    assert_eq!(leaf.expose(), b"end");
+}

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
-use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::{MAX_BYTES, not_found, position};
+use super::{MAX_BYTES, Member, is_json_number, not_found, position, quoted};
 use crate::model::path::{LeafError, Step};
 use crate::value::SecretValue;
 
@@ -71,14 +70,25 @@ pub(super) fn leaf(text: &str, steps: &[Step]) -> Result<SecretValue, LeafError>
         };
         node = next;
     }
-    match node.as_ref() {
-        Node::Scalar { text, is_string: false } if is_null(text) => Ok(SecretValue::new(b"null".to_vec())),
-        Node::Scalar { text, .. } => Ok(SecretValue::new(text.as_bytes().to_vec())),
-        Node::Sequence(_) | Node::Mapping(_) => {
-            walk.write(&node)?;
-            Ok(SecretValue::new(walk.output.as_bytes().to_vec()))
+    walk.written(&node)
+}
+
+/// See [`super::members`].
+pub(super) fn members(text: &str) -> Result<Vec<Member>, LeafError> {
+    let node = parse(text)?;
+    let Node::Mapping(own) = node.as_ref() else { return Err(LeafError::NotStructured) };
+    let mut walk = Walk { fuel: FUEL, output: Zeroizing::new(String::new()) };
+    let mut size = 0;
+    let mut found = Vec::new();
+    for (name, node) in walk.members(own)? {
+        let value = walk.written(node)?;
+        size += value.expose().len();
+        if size > MAX_BYTES {
+            return Err(LeafError::TooLarge);
         }
+        found.push((Zeroizing::new(name.to_owned()), value));
     }
+    Ok(found)
 }
 
 /// Builds the tree. The parser bounds the nesting (255 levels of each kind), so that recursion over the tree is bounded.
@@ -137,6 +147,19 @@ impl Walk {
     fn burn(&mut self) -> Result<(), LeafError> {
         self.fuel = self.fuel.checked_sub(1).ok_or(LeafError::TooLarge)?;
         Ok(())
+    }
+
+    /// The text of a scalar, or a collection as JSON.
+    fn written(&mut self, node: &Node) -> Result<SecretValue, LeafError> {
+        match node {
+            Node::Scalar { text, is_string: false } if is_null(text) => Ok(SecretValue::new(b"null".to_vec())),
+            Node::Scalar { text, .. } => Ok(SecretValue::new(text.as_bytes().to_vec())),
+            Node::Sequence(_) | Node::Mapping(_) => {
+                self.output = Zeroizing::new(String::new());
+                self.write(node)?;
+                Ok(SecretValue::new(self.output.as_bytes().to_vec()))
+            }
+        }
     }
 
     /// Members by name: those of the mapping, the last of equal names, then those that `<<` merges, the first of each.
@@ -224,8 +247,7 @@ impl Walk {
     }
 
     fn write_string(&mut self, text: &str) -> Result<(), LeafError> {
-        let quoted = Zeroizing::new(serde_json::to_string(text).map_err(|_| LeafError::NotStructured)?);
-        self.output.push_str(&quoted);
+        self.output.push_str(&quoted(text)?);
         Ok(())
     }
 }
@@ -233,10 +255,4 @@ impl Walk {
 /// `null` in YAML's core schema.
 fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
-}
-
-fn is_json_number(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
-        && text.ends_with(|last: char| last.is_ascii_digit())
-        && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

@@ -40,13 +40,21 @@ pub(crate) fn document_key(format: Format) -> Option<&'static str> {
 
 /// What a value that would have `key` in the data is called in this format, if it can be.
 pub(crate) fn name_in(format: Format, key: &str) -> Result<String, String> {
-    let rule = "letters, digits and `_` are allowed, and no digit at the start; set another `key`";
+    let rule = "letters, digits and `_` are allowed, and no digit at the start";
     match format {
         Format::Data | Format::Json | Format::Yaml => Ok(key.to_owned()),
         Format::Dotenv if is_variable(key) => Ok(key.to_owned()),
         Format::Dotenv => Err(format!("`{key}` is no name in a dotenv file: {rule}")),
         Format::TfvarsEnv if is_variable(key) => Ok(format!("{TERRAFORM}{key}")),
         Format::TfvarsEnv => Err(format!("`{key}` is no name of a Terraform variable: {rule}")),
+    }
+}
+
+/// The key that has this name in the format: what [`name_in`] turned around.
+pub(crate) fn key_of(format: Format, name: &str) -> Option<&str> {
+    match format {
+        Format::Data | Format::Json | Format::Yaml | Format::Dotenv => Some(name),
+        Format::TfvarsEnv => name.strip_prefix(TERRAFORM),
     }
 }
 
@@ -151,19 +159,4 @@ fn write_object(values: &BTreeMap<String, Arc<SecretValue>>, start: &str, betwee
     }
     text.push_str(end);
     SecretValue::from(text)
-}
-
-impl PlannedTarget {
-    /// The keys that the Secret has when every value is there.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let document = document_key(self.format);
-        let each = self.entries.keys().chain(self.templates.keys()).map(String::as_str);
-        document.into_iter().chain(each.filter(move |_| document.is_none()))
-    }
-
-    /// The secrets that it is made of, by index in [`Plan::secrets`](crate::model::Plan::secrets); some more than once.
-    pub fn secrets(&self) -> impl Iterator<Item = usize> {
-        let templates = self.templates.values().flat_map(crate::model::template::Template::secrets);
-        self.entries.values().copied().chain(templates)
-    }
 }

@@ -21,6 +21,7 @@ fn target(format: Format) -> PlannedTarget {
         sync: SyncPolicy::AllOrNothing,
         format,
         entries: BTreeMap::new(),
+        documents: std::collections::BTreeSet::new(),
         templates: BTreeMap::new(),
         problem: None,
     }

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::transform::Join;
 
 fn resolve(name: &str) -> Result<StoreRef, Problem> {
     Ok(StoreRef::Store(name.to_owned()))
@@ -18,12 +19,25 @@ fn declaration() -> impl Strategy<Value = Declaration> {
     let word = || proptest::option::of(prop_oneof!["a", "b"]);
     let scope = proptest::option::of(prop_oneof![Just(Scope::Instance), Just(Scope::Stack), Just(Scope::Global)]);
     let flags = (proptest::option::of(any::<bool>()), proptest::option::weighted(0.2, any::<bool>()));
-    ((word(), word(), word(), word(), word()), (word(), word(), word(), word()), scope, flags).prop_map(
+    let transforms = proptest::option::of(proptest::collection::vec(
+        word().prop_map(|separator| Transform {
+            join: separator.map(|separator| Join { separator }),
+            ..Transform::default()
+        }),
+        0..3,
+    ));
+    let version =
+        prop_oneof!["a", "b"].prop_map(|version| ExposedVersion { key: "K".to_owned(), version, optional: None });
+    let expose = proptest::option::of(proptest::collection::vec(version, 0..2));
+    let extract = word().prop_map(|prefix| prefix.map(|prefix| Extract { prefix: Some(prefix), ..Extract::default() }));
+    let shape = (transforms, expose, extract);
+    ((word(), word(), word(), word(), word()), (word(), word(), word(), word()), scope, flags, shape).prop_map(
         |(
             (store, sops, reference, backend_key, key),
             (version, path, default, description),
             scope,
             (required, declared),
+            (transforms, expose, extract),
         )| {
             Declaration {
                 description,
@@ -36,6 +50,9 @@ fn declaration() -> impl Strategy<Value = Declaration> {
                 key,
                 version,
                 path,
+                transforms,
+                expose,
+                extract,
                 default,
                 declared,
             }
@@ -72,8 +89,12 @@ proptest! {
                 prop_assert!(later.is_none() || later == result);
             }
             prop_assert!(two.required.is_none() || two.required == merged.required);
+            prop_assert!(two.transforms.is_none() || two.transforms == merged.transforms);
+            prop_assert!(two.extract.is_none() || two.extract == merged.extract);
+            prop_assert!(two.expose.is_none() || two.expose == merged.expose);
             if two.store.is_some() || two.sops.is_some() {
                 prop_assert_eq!(&merged.version, &two.version);
+                prop_assert_eq!(&merged.expose, &two.expose);
                 let names_key = matches!(merged.place, Some(Place::BackendKey(_)));
                 prop_assert_eq!(names_key, two.backend_key.is_some());
             }

@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod exposures;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use super::*;
 use crate::api::Scope;
 use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use crate::backend::Key;
+use crate::model::transform::Transforms;
 use crate::model::{PlannedRead, PlannedTarget};
 use crate::value::SecretValue;
 
@@ -20,6 +23,9 @@ fn secret(component: &str, name: &str, required: bool) -> PlannedSecret {
         origin: "component".into(),
         default: None,
         path: None,
+        transforms: Transforms::default(),
+        extract: None,
+        exposure: None,
         read: Ok(PlannedRead {
             store: StoreRef::Store("app".into()),
             coordinate: None,
@@ -48,6 +54,7 @@ fn plan(secrets: Vec<PlannedSecret>) -> Plan {
             sync: SyncPolicy::AllOrNothing,
             format: Format::Data,
             entries,
+            documents: BTreeSet::new(),
             templates: BTreeMap::new(),
             problem: None,
         }],
@@ -58,6 +65,7 @@ fn plan(secrets: Vec<PlannedSecret>) -> Plan {
 fn good() -> Finding {
     Finding::Initialized {
         value: Arc::new(SecretValue::new(b"canary".to_vec())),
+        keys: None,
         version: String::new(),
         from_default: false,
     }

@@ -4,6 +4,7 @@
 
 mod errors;
 mod imports;
+mod shapes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

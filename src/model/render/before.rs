@@ -42,6 +42,16 @@ impl<'a> Before<'a> {
         }
     }
 
+    /// The names that it held, of plain keys and in a document alike; `None` if they are not known.
+    pub fn names(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Nothing => Some(Vec::new()),
+            Self::Keys(current) => Some(current.data.keys().map(String::as_str).collect()),
+            Self::Document(values, _) => Some(values.keys().map(String::as_str).collect()),
+            Self::Unreadable => None,
+        }
+    }
+
     pub fn last_good(&self, key: &str) -> LastGood<'_> {
         let (value, verified) = match self {
             Self::Nothing => return LastGood::None,

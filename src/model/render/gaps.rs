@@ -43,6 +43,11 @@ impl<'a> Gaps<'a> {
         note(&mut self.kept, secret, Some(problem));
     }
 
+    /// What is to be kept for it is not known to be ours.
+    pub fn note_unverified(&mut self, secret: &'a PlannedSecret) {
+        note(&mut self.unverified, secret, None);
+    }
+
     pub fn carry(
         &mut self,
         data: &mut BTreeMap<String, Arc<SecretValue>>,
@@ -55,7 +60,7 @@ impl<'a> Gaps<'a> {
             LastGood::Bytes(value) => {
                 data.insert(key.to_owned(), Arc::new(SecretValue::new(value.expose().to_vec())));
             }
-            LastGood::Unverified => self.unverified.push((secret, None)),
+            LastGood::Unverified => self.note_unverified(secret),
         }
     }
 
@@ -165,7 +170,7 @@ fn summary(gaps: &[Gap<'_>], words: impl Fn(usize) -> String) -> Option<Problem>
     Some(Problem::new(reason, message).stalled_if(problem.is_some_and(|problem| problem.stalled)))
 }
 
-fn label(secret: &PlannedSecret) -> String {
+pub(super) fn label(secret: &PlannedSecret) -> String {
     match secret.component.as_str() {
         "" => secret.name.clone(),
         component => format!("{component} {}", secret.name),

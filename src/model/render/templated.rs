@@ -62,8 +62,10 @@ impl<'a> Around<'a> {
             }
             (Err(Failure { trouble: Trouble::Undefined, line: _ }), Some((_, first, _))) => {
                 let gone = |(index, _, _): &(usize, &PlannedSecret, &Problem)| (self.removable)(*index);
+                let left_out = |(_, secret, problem): &(usize, &PlannedSecret, &Problem)| secret.is_left_out(problem);
                 match (self.target.missing, last_good) {
                     (_, LastGood::None) => {}
+                    (_, LastGood::Bytes(_) | LastGood::Unverified) if absent.iter().any(left_out) => {}
                     (MissingPolicy::Remove, LastGood::Bytes(_) | LastGood::Unverified) if absent.iter().any(gone) => {}
                     (MissingPolicy::Keep | MissingPolicy::Remove, last_good) => {
                         gaps.carry(data, key, first, last_good);

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod documents;
+mod exposed;
+mod formats;
 mod templates;
 
 use proptest::prelude::*;
@@ -12,6 +14,7 @@ use crate::api::Scope;
 use crate::api::stack::{DeletionPolicy, Format};
 use crate::backend::{Error, ErrorKind, Key, Versioned};
 use crate::model::path::Path;
+use crate::model::transform::Transforms;
 use crate::model::{PlannedRead, StoreRef};
 
 const CANARY: &str = "c4n4ry-v4lu3";
@@ -27,6 +30,9 @@ fn secret(name: &str, required: bool) -> PlannedSecret {
         origin: "component".to_owned(),
         default: None,
         path: None,
+        transforms: Transforms::default(),
+        extract: None,
+        exposure: None,
         read: Ok(PlannedRead { store: store.clone(), coordinate: None, key: Key::current("f.yaml#K") }),
         store: Some(store),
     }
@@ -42,7 +48,7 @@ fn failed(kind: ErrorKind) -> Fetched {
 
 fn words(finding: &Finding) -> String {
     match finding {
-        Finding::Initialized { value, version, from_default } => {
+        Finding::Initialized { value, keys: _, version, from_default } => {
             format!("{} {version} {from_default}", std::str::from_utf8(value.expose()).unwrap())
         }
         Finding::Missing(problem) => format!("missing {}", problem.reason),
@@ -128,6 +134,7 @@ fn target(sync: SyncPolicy, missing: MissingPolicy) -> PlannedTarget {
         sync,
         format: Format::Data,
         entries: BTreeMap::from([("a".to_owned(), 0), ("b".to_owned(), 1)]),
+        documents: BTreeSet::new(),
         templates: BTreeMap::new(),
         problem: None,
     }

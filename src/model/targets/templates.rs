@@ -27,14 +27,26 @@ pub(super) fn compile(
     let mut templates = BTreeMap::new();
     let Some(TargetTemplate { data }) = template else { return templates };
     let surroundings = Arc::new(surroundings);
-    let index_of = |name: &str| declared.get(name).map(|declared| declared.index);
+    let exposed: BTreeMap<&str, usize> =
+        declared.values().flat_map(|one| &one.exposed).map(|(key, index)| (key.as_str(), *index)).collect();
+    let index_of =
+        |name: &str| declared.get(name).map(|declared| declared.index).or_else(|| exposed.get(name).copied());
+    let known = || declared.keys().map(|name| &**name).chain(exposed.keys().copied());
     for (key, text) in data {
         if entries.contains_key(key) {
             let message = format!("key {key} has a template and is the key of a NAME too; rename one, or set `keys`");
             errors.push((Reason::InvalidTarget, message));
         }
-        match Template::compile(&text.0, &surroundings, &index_of, declared.keys().map(|name| &**name)) {
+        match Template::compile(&text.0, &surroundings, &index_of, known()) {
             Ok(template) => {
+                let names_document = |index| declared.iter().find(|(_, one)| one.is_document && one.index == index);
+                if let Some((document, _)) = template.secrets().find_map(names_document) {
+                    let message = format!(
+                        "template of key {key}: it names {document}, whose `extract` brings its own keys; declare the value again, \
+                         with `path`, under another name"
+                    );
+                    errors.push((Reason::InvalidTarget, message));
+                }
                 templates.insert(key.clone(), template);
             }
             Err(fault) => errors.push((fault.reason, format!("template of key {key}: {fault}"))),
@@ -48,7 +60,7 @@ pub(super) fn named<T>(format: Format, keyed: BTreeMap<String, T>, errors: &mut 
     let name = |(key, value): (String, T)| match name_in(format, &key) {
         Ok(name) => (name, value),
         Err(rule) => {
-            errors.push((Reason::InvalidKeyName, rule));
+            errors.push((Reason::InvalidKeyName, format!("{rule}; set another `key`")));
             (key, value)
         }
     };

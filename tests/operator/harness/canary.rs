@@ -39,13 +39,18 @@ impl Canaries {
 
     /// The notations in which a canary, or one half of it, occurs in `text`.
     pub fn found_in(&self, text: &str) -> Vec<String> {
+        self.traces_in(text).into_iter().map(|(form, notation)| format!("{form} ({notation})")).collect()
+    }
+
+    /// As [`Canaries::found_in`]: what occurs, and the notation.
+    pub fn traces_in(&self, text: &str) -> Vec<(String, &'static str)> {
         let cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for core in cores.iter() {
             let (first, second) = core.split_at(core.len() / 2);
             for half in [first, second] {
                 let traces = notations(half).into_iter().filter(|(_, form)| text.contains(form.as_str()));
-                found.extend(traces.map(|(notation, form)| format!("{form} ({notation})")));
+                found.extend(traces.map(|(notation, form)| (form, notation)));
             }
         }
         found

@@ -18,6 +18,7 @@
 
 mod canary;
 mod cluster;
+mod memory;
 mod neighbour;
 mod objects;
 mod operator;
@@ -26,8 +27,9 @@ mod tenant;
 mod waiting;
 
 pub use cluster::Cluster;
+pub use memory::readable;
 pub use neighbour::Neighbour;
-pub use operator::{Operator, Options};
+pub use operator::{OPERATOR, Operator, Options};
 pub use tenant::{Grant, Tenant};
 pub use waiting::condition;
 

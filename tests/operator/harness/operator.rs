@@ -1,5 +1,6 @@
 //! The built binary, run as its own service account with everything logged to a file.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,10 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Where it listens. Default: a free port, which its log tells once the API server answered.
     pub listen: Option<String>,
+    /// A command that becomes the operator, such as `setpriv --no-new-privs`. Default: none.
+    pub through: Vec<String>,
+    /// Where the operator is. Default: where it was built.
+    pub program: Option<PathBuf>,
 }
 
 /// An operator process. It ends with this process at the latest.
@@ -31,6 +36,9 @@ pub struct Operator {
     address: String,
     log: PathBuf,
 }
+
+/// The built operator.
+pub const OPERATOR: &str = env!("CARGO_BIN_EXE_atmos-secrets-operator");
 
 impl Operator {
     /// Starts one and waits until it is ready. The cluster remembers it.
@@ -73,16 +81,19 @@ impl Operator {
 
     fn spawn(cluster: &Cluster, options: Options) -> anyhow::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Options { arguments, kubeconfig, listen } = options;
+        let Options { arguments, kubeconfig, listen, through, program } = options;
         let listen = listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = cluster.folder().join(format!("operator-{number}.log"));
         let kubeconfig = kubeconfig.unwrap_or_else(|| cluster.operator_kubeconfig());
+        let operator = program.unwrap_or_else(|| OPERATOR.into()).into_os_string();
+        let mut words = through.into_iter().map(OsString::from).chain([operator]);
+        let program = words.next().unwrap_or_default();
         let usual = ["--listen", &listen, "--log-format", "json", "--log-level", "trace"].map(str::to_owned);
         let process = Guarded::start(&Program {
             name: format!("operator {number}"),
-            path: env!("CARGO_BIN_EXE_atmos-secrets-operator").into(),
-            arguments: usual.into_iter().chain(arguments).map(Into::into).collect(),
+            path: program.into(),
+            arguments: words.chain(usual.into_iter().chain(arguments).map(Into::into)).collect(),
             environment: vec![("KUBECONFIG", kubeconfig.into()), ("POD_NAME", format!("operator-{number}").into())],
             folder: cluster.folder().to_owned(),
             log: log.clone(),
@@ -111,8 +122,13 @@ impl Operator {
 
     /// Sends SIGTERM and waits for its end.
     pub async fn terminate(&self) -> anyhow::Result<ExitStatus> {
-        let sent = std::process::Command::new("kill").args(["-s", "TERM", &self.id.to_string()]).status()?;
-        anyhow::ensure!(sent.success(), "could not send SIGTERM to {}: {sent}", self.id);
+        self.end_with("TERM").await
+    }
+
+    /// Sends a signal and waits for its end.
+    pub async fn end_with(&self, signal: &str) -> anyhow::Result<ExitStatus> {
+        let sent = std::process::Command::new("kill").args(["-s", signal, &self.id.to_string()]).status()?;
+        anyhow::ensure!(sent.success(), "could not send SIG{signal} to {}: {sent}", self.id);
         let ended = e2e::wait_until("the operator to end", LIMIT, async || {
             let mut process = self.lock();
             match process.as_mut().map(Guarded::exited) {

@@ -17,6 +17,9 @@ pub(super) const CONNECTIONS: usize = 64;
 const LIMIT: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Secrets that [`prepared`] makes besides the values of each Stack.
+const PREPARED_SECRETS: usize = 1;
+
 /// What the operator may do in a namespace.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
@@ -131,19 +134,14 @@ impl Load {
 
     /// Seconds from `started` until every Secret is there and every Stack is ready.
     pub(super) async fn wait_until_ready(&self, control_plane: &ControlPlane, started: Instant) -> anyhow::Result<f64> {
-        let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client().await?, &self.namespace);
-        let ours = ListParams::default().labels("secrets.atmos.tools/managed=true");
-        // Counting asks the API server too, so the many objects of a status are looked at only at the end.
+        let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client().await?, &self.namespace);
+        let before = PREPARED_SECRETS + self.count;
+        // Looking takes the API server's time, too. Of a page of one the server says how many more there are, which it can
+        // do without a selector only, so everything is counted that is there. Statuses are looked at only at the end.
         loop {
-            let page = targets.list(&ours.clone().limit(1)).await?;
-            let seen = page.metadata.remaining_item_count.unwrap_or_default() + i64::try_from(page.items.len())?;
-            // With a label selector the server does not count what remains, so the last one is what is looked at.
-            let all = if page.metadata.remaining_item_count.is_some() {
-                usize::try_from(seen)? >= self.count
-            } else {
-                targets.get_opt(&target_name(self.count - 1)).await?.is_some()
-            };
-            if all {
+            let page = secrets.list(&ListParams::default().limit(1)).await?;
+            let more = usize::try_from(page.metadata.remaining_item_count.unwrap_or_default())?;
+            if page.items.len() + more >= before + self.count {
                 break;
             }
             anyhow::ensure!(started.elapsed() < LIMIT, "the cold sync did not end");

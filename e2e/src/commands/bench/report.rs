@@ -1,32 +1,27 @@
-//! The figures, beside what they should be. A goal that is missed is printed as missed.
+//! What one run measured, and what it means.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::print;
-
-/// Everything that one run measured.
+/// Everything that one run measured. As JSON it is what `--json` writes.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
+    /// Of the machine; the servers and the writers of the benchmark share them with the operator.
+    pub(super) processors: usize,
+    /// KiB, without any Stack.
     pub(super) idle_memory: u64,
-    pub(super) floors: Vec<Floor>,
     pub(super) cold: Vec<Cold>,
     pub(super) quiet: Option<Quiet>,
     pub(super) latency: Option<Latency>,
 }
 
-/// What the API server can do.
-#[derive(Debug, Serialize)]
-pub(super) struct Floor {
-    pub(super) stacks: usize,
-    pub(super) seconds: f64,
-}
-
 /// A cold sync.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Cold {
     pub(super) stacks: usize,
+    /// Seconds that the same writes took without the operator, before and after.
+    pub(super) floors: Vec<f64>,
     pub(super) seconds: f64,
     pub(super) processor_seconds: f64,
     /// KiB.
@@ -38,104 +33,91 @@ pub(super) struct Cold {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Requests {
     pub(super) total: u64,
+    /// Those that store something.
     pub(super) writes: u64,
+    /// Reviews of the operator's own rights: POSTs that store nothing.
+    pub(super) questions: u64,
     pub(super) by_kind: BTreeMap<String, u64>,
 }
 
 /// Refreshes without a change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Quiet {
     pub(super) watched_stacks: usize,
     pub(super) polled_stacks: usize,
     pub(super) rounds: u32,
+    pub(super) processor_seconds: f64,
     pub(super) requests: Requests,
 }
 
 /// Edits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Latency {
     pub(super) edits: usize,
     pub(super) p50_milliseconds: f64,
     pub(super) p99_milliseconds: f64,
 }
 
-/// Goals of this milestone.
-mod goal {
-    /// Cold sync against the floor.
-    pub(super) const COLD_RATIO: f64 = 1.5;
-    /// KiB.
-    pub(super) const IDLE_MEMORY: f64 = 25.0 * 1024.0;
-    /// KiB for each Stack.
-    pub(super) const MEMORY_PER_STACK: f64 = 4.0;
-    /// Milliseconds.
-    pub(super) const P99: f64 = 250.0;
+impl Report {
+    /// Nothing is measured yet.
+    pub(super) fn of_this_machine() -> Self {
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        Self { processors, ..Self::default() }
+    }
+
+    /// KiB of resident memory for one more Stack: the slope of the straight line that fits best through all counts,
+    /// none included.
+    pub(super) fn memory_per_stack(&self) -> Option<f64> {
+        let mut points = vec![(0.0, self.idle_memory as f64)];
+        points.extend(self.cold.iter().map(|cold| (cold.stacks as f64, cold.memory as f64)));
+        slope(&points)
+    }
 }
 
-impl Report {
-    /// As a table, on standard output.
-    pub(super) fn print(&self) {
-        let row = |what: &str, figure: &str, goal: &str, met: Option<bool>| {
-            let met = match met {
-                Some(true) => "met",
-                Some(false) => "MISSED",
-                None => "",
-            };
-            print(format_args!("{what:<52} {figure:>16}   {goal:<12} {met}"));
-        };
-        row("figure", "measured", "goal", None);
-        for (floor, cold) in self.floors.iter().zip(&self.cold) {
-            let Cold { stacks, seconds, processor_seconds, memory, requests } = cold;
-            let writes = (2 * floor.stacks) as f64 / floor.seconds;
-            row(&format!("floor, {stacks} Secrets and statuses"), &format!("{:.2} s", floor.seconds), "", None);
-            row("floor, writes a second on 64 connections", &format!("{writes:.0}"), "", None);
-            row(&format!("cold sync of {stacks} Stacks"), &format!("{seconds:.2} s"), "", None);
-            let ratio = seconds / floor.seconds;
-            row("cold sync ÷ floor", &format!("{ratio:.2}"), "≤ 1.5", Some(ratio <= goal::COLD_RATIO));
-            row("requests for each Stack", &format!("{:.2}", requests.total as f64 / *stacks as f64), "", None);
-            row("processor time of the operator", &format!("{processor_seconds:.2} s"), "", None);
-            row("resident memory", &format!("{:.1} MiB", *memory as f64 / 1024.0), "", None);
-            let each = (*memory as f64 - self.idle_memory as f64) / *stacks as f64;
-            row(
-                "resident memory for each Stack",
-                &format!("{each:.2} KiB"),
-                "≤ 4 KiB",
-                Some(each <= goal::MEMORY_PER_STACK),
-            );
-        }
-        let idle = self.idle_memory as f64;
-        row(
-            "resident memory without Stacks",
-            &format!("{:.1} MiB", idle / 1024.0),
-            "≤ 25 MiB",
-            Some(idle <= goal::IDLE_MEMORY),
-        );
-        if let Some(Quiet { watched_stacks, polled_stacks, rounds, requests }) = &self.quiet {
-            let refreshes = *polled_stacks as f64 * f64::from(*rounds);
-            let per_thousand = |count: u64| count as f64 * 1000.0 / refreshes;
-            row(
-                &format!("writes in {rounds} refreshes of {polled_stacks} polled, {watched_stacks} watched"),
-                &requests.writes.to_string(),
-                "0",
-                Some(requests.writes == 0),
-            );
-            row(
-                "requests for 1,000 unchanged polled refreshes",
-                &format!("{:.0}", per_thousand(requests.total)),
-                "",
-                None,
-            );
-            for (what, count) in &requests.by_kind {
-                row(&format!("  {what}"), &format!("{:.0}", per_thousand(*count)), "", None);
-            }
-        }
-        if let Some(Latency { edits, p50_milliseconds, p99_milliseconds }) = &self.latency {
-            row(&format!("edit to Secret, {edits} edits, p50"), &format!("{p50_milliseconds:.0} ms"), "", None);
-            row(
-                "edit to Secret, p99",
-                &format!("{p99_milliseconds:.0} ms"),
-                "≤ 250 ms",
-                Some(*p99_milliseconds <= goal::P99),
-            );
-        }
+impl Cold {
+    /// The median of the floors, in seconds. Of two it is the middle between them.
+    pub(super) fn floor(&self) -> f64 {
+        let mut floors = self.floors.clone();
+        floors.sort_by(f64::total_cmp);
+        let at = |index: usize| floors.get(index).copied().unwrap_or_default();
+        let half = floors.len() / 2;
+        if floors.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.saturating_sub(1)), at(half)) }
+    }
+
+    /// By how much the floors differ, as a share of the median.
+    pub(super) fn noise(&self) -> f64 {
+        let least = self.floors.iter().copied().reduce(f64::min).unwrap_or_default();
+        let most = self.floors.iter().copied().reduce(f64::max).unwrap_or_default();
+        (most - least) / self.floor()
+    }
+}
+
+/// Of the least squares; `None` if all lie at one place.
+fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let count = points.len() as f64;
+    let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let along = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>();
+    let across = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
+    (across > 0.0).then(|| along / across)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_line() {
+        assert_eq!(slope(&[(0.0, 10.0), (500.0, 1010.0), (5000.0, 10010.0)]), Some(2.0));
+        assert_eq!(slope(&[(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]), Some(0.0));
+        assert_eq!(slope(&[(3.0, 1.0)]), None);
+    }
+
+    #[test]
+    fn the_floor_is_the_median() {
+        let cold = |floors: &[f64]| Cold { floors: floors.to_vec(), ..Cold::default() };
+        assert_eq!(cold(&[1.0, 3.0]).floor(), 2.0);
+        assert_eq!(cold(&[9.0, 1.0, 3.0]).floor(), 3.0);
+        assert_eq!(cold(&[1.0, 3.0]).noise(), 1.0);
     }
 }

@@ -1,93 +1,185 @@
-//! Targets that are one document.
+//! Documents that bring their own keys, and versions that are exposed.
 
 use super::*;
+use crate::api::transform::Extract as Written;
+use crate::model::Exposure;
+use crate::model::extract::Extract;
 
-const FORMATS: [Format; 3] = [Format::Dotenv, Format::Json, Format::Yaml];
-
-fn document(format: Format, sync: SyncPolicy, missing: MissingPolicy) -> PlannedTarget {
-    PlannedTarget { format, ..target(sync, missing) }
+fn document(name: &str, required: bool, written: serde_json::Value) -> PlannedSecret {
+    let written: Written = serde_json::from_value(written).unwrap();
+    PlannedSecret { extract: Some(Extract::parse(&written).unwrap()), ..secret(name, required) }
 }
 
-/// The document that holds `old` under these names.
-fn held(format: Format, names: &[&str], verified: bool) -> Current {
-    let values = names.iter().map(|name| ((*name).to_owned(), Arc::new(SecretValue::from("old".to_owned())))).collect();
-    let data = lay_out(&document(format, SyncPolicy::AllOrNothing, MissingPolicy::Keep), values).unwrap();
-    let data = data.into_iter().map(|(key, value)| (key, SecretValue::new(value.expose().to_vec()))).collect();
-    Current { data, verified }
+fn current(pairs: &[(&str, &str)], verified: bool) -> Current {
+    let value = |text: &str| SecretValue::from(text.to_owned());
+    Current { data: pairs.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect(), verified }
 }
 
-/// Names and values in the document, and its state, as `outcome` says it.
-fn inside(format: Format, decision: &Decision) -> String {
-    let Decision::Write { data, incomplete, kept } = decision else { return outcome(decision) };
-    assert!(data.len() <= 1);
-    let data = data.iter().map(|(key, value)| (key.clone(), SecretValue::new(value.expose().to_vec()))).collect();
-    let values = match crate::model::format::contents(format, &data) {
-        crate::model::format::Contents::Values(values) => values,
-        crate::model::format::Contents::None => BTreeMap::new(),
-        crate::model::format::Contents::Unreadable => panic!("unreadable"),
-    };
-    let data = values.into_iter().map(|(name, value)| (name, Arc::new(value))).collect();
-    outcome(&Decision::Write { data, incomplete: incomplete.clone(), kept: kept.clone() })
+/// A target with the key `a` of the first secret, and all others as documents.
+fn with_documents(secrets: &[PlannedSecret], sync: SyncPolicy, missing: MissingPolicy) -> PlannedTarget {
+    PlannedTarget {
+        entries: BTreeMap::from([("a".to_owned(), 0)]),
+        documents: (1..secrets.len()).collect(),
+        ..target(sync, missing)
+    }
 }
 
-#[test]
-fn a_name_in_a_document_is_what_a_key_would_be() {
-    use MissingPolicy::{Keep, Remove};
-    use State::{Failed, Fresh, Missing, Unknown};
-    use SyncPolicy::{AllOrNothing, PerKey};
-    let new = None;
-    let ours = Some((["a", "b"].as_slice(), true));
-    let only_a = Some((["a"].as_slice(), true));
-    let edited = Some((["a", "b"].as_slice(), false));
-    for format in FORMATS {
-        for (sync, missing, required, b, current_secret, removable, expected) in [
-            (AllOrNothing, Keep, true, Fresh, new, false, "a=new b=new ready"),
-            (AllOrNothing, Keep, true, Missing, ours, false, "hold ValueMissing"),
-            (AllOrNothing, Keep, false, Failed, ours, false, "hold Timeout"),
-            (AllOrNothing, Keep, false, Unknown, ours, false, "hold Unreachable"),
-            (AllOrNothing, Keep, false, Missing, new, false, "a=new ready"),
-            (AllOrNothing, Keep, false, Missing, only_a, false, "a=new ready"),
-            (AllOrNothing, Keep, false, Missing, ours, false, "a=new b=old ValueMissing"),
-            (AllOrNothing, Keep, false, Missing, edited, false, "hold Drifted"),
-            (AllOrNothing, Keep, false, Fresh, edited, false, "a=new b=new ready"),
-            (AllOrNothing, Remove, false, Missing, ours, true, "a=new ready"),
-            (PerKey, Keep, true, Missing, ours, false, "a=new b=old ValueMissing"),
-            (PerKey, Keep, false, Failed, ours, false, "a=new b=old Timeout"),
-        ] {
-            let secrets = [secret("A", true), secret("B", required)];
-            let findings = [State::Fresh.finding(&secrets[0]), b.finding(&secrets[1])];
-            let current_secret = current_secret.map(|(names, verified)| held(format, names, verified));
-            let target = document(format, sync, missing);
-            let decision = decide(&target, &secrets, &findings, current_secret.as_ref(), &|_| removable);
-            assert_eq!(inside(format, &decision), expected, "{format:?} {sync:?} {missing:?} {required} {b:?}");
+/// `key=value` of what is written, with `!` where the target is not ready; or the reason that holds it.
+fn told(decision: &Decision) -> String {
+    match decision {
+        Decision::Hold(problem) => format!("hold {}", problem.reason),
+        Decision::Write { data, incomplete, kept } => {
+            let text = |value: &SecretValue| String::from_utf8(value.expose().to_vec()).unwrap();
+            let mut words: Vec<String> = data.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+            words.extend(incomplete.as_ref().map(|problem| format!("!{}", problem.reason)));
+            words.extend((!kept.is_empty()).then(|| format!("kept{kept:?}")));
+            words.join(" ")
         }
     }
 }
 
-/// What the document held for the missing name is not known, so nothing is dropped.
-#[test]
-fn a_document_that_somebody_else_wrote_is_not_replaced_while_a_value_is_missing() {
-    let secrets = [secret("A", true), secret("B", false)];
-    for format in FORMATS {
-        let target = document(format, SyncPolicy::AllOrNothing, MissingPolicy::Keep);
-        let foreign = || Current {
-            data: BTreeMap::from([(target.keys().next().unwrap().to_owned(), SecretValue::from("# x".to_owned()))]),
-            verified: true,
-        };
-        let missing = [State::Fresh.finding(&secrets[0]), State::Missing.finding(&secrets[1])];
-        let decision = decide(&target, &secrets, &missing, Some(&foreign()), &|_| false);
-        assert_eq!(outcome(&decision), "hold Drifted");
-        let complete = [State::Fresh.finding(&secrets[0]), State::Fresh.finding(&secrets[1])];
-        let decision = decide(&target, &secrets, &complete, Some(&foreign()), &|_| false);
-        assert_eq!(inside(format, &decision), "a=new b=new ready");
-    }
+fn run(
+    secrets: &[PlannedSecret],
+    fetched: Vec<Fetched>,
+    target: &PlannedTarget,
+    current: Option<&Current>,
+    removable: bool,
+) -> String {
+    let findings: Vec<Finding> =
+        secrets.iter().zip(fetched).map(|(secret, fetched)| finding(secret, fetched)).collect();
+    told(&decide(target, secrets, &findings, current, &|_| removable))
 }
 
 #[test]
-fn a_document_is_no_larger_than_a_secret() {
-    let secrets = [secret("A", true), secret("B", true)];
-    let control = "\u{1}".repeat(MAX_SECRET_BYTES / 5);
-    let findings = [finding(&secrets[0], found(&control)), State::Fresh.finding(&secrets[1])];
-    let target = document(Format::Json, SyncPolicy::AllOrNothing, MissingPolicy::Keep);
-    assert_eq!(outcome(&decide(&target, &secrets, &findings, None, &|_| false)), "hold ValueTooLarge");
+fn a_documents_names_follow_it() {
+    let secrets = [secret("A", true), document("DOC", true, serde_json::json!({"prefix": "db_"}))];
+    let target = with_documents(&secrets, SyncPolicy::AllOrNothing, MissingPolicy::Keep);
+    let before = current(&[("a", "1"), ("db_user", "old"), ("db_gone", "old")], true);
+    let fetched = vec![found("1"), found("{\"user\": \"app\", \"port\": 5432}")];
+    assert_eq!(run(&secrets, fetched.clone(), &target, None, false), "a=1 db_port=5432 db_user=app");
+    assert_eq!(run(&secrets, fetched, &target, Some(&before), false), "a=1 db_port=5432 db_user=app");
+    assert_eq!(run(&secrets, vec![found("1"), found("{}")], &target, Some(&before), false), "a=1");
+}
+
+#[test]
+fn a_document_that_is_not_there_keeps_what_is_its_own() {
+    let secrets = [
+        secret("A", false),
+        document("DOC", false, serde_json::json!({"exclude": ["secret"], "rename": {"crt": "tls.crt"}})),
+        document("OTHER", false, serde_json::json!({"prefix": "o_"})),
+    ];
+    let other = || found("{\"x\": 1}");
+    let before =
+        current(&[("a", "1"), ("user", "u"), ("tls.crt", "t"), ("secret", "s"), ("crt", "c"), ("o_x", "0")], true);
+    let edited = Current { verified: false, ..current(&[("a", "1"), ("user", "u")], true) };
+    use MissingPolicy::{Keep, Remove};
+    use SyncPolicy::{AllOrNothing, PerKey};
+    for (document, sync, missing, now, removable, expected) in [
+        (
+            failed(ErrorKind::NotFound),
+            AllOrNothing,
+            Keep,
+            Some(&before),
+            true,
+            "a=1 o_x=1 tls.crt=t user=u !ValueMissing kept{1}",
+        ),
+        (
+            failed(ErrorKind::NotFound),
+            AllOrNothing,
+            Remove,
+            Some(&before),
+            false,
+            "a=1 o_x=1 tls.crt=t user=u !ValueMissing kept{1}",
+        ),
+        (failed(ErrorKind::NotFound), AllOrNothing, Remove, Some(&before), true, "a=1 o_x=1"),
+        (failed(ErrorKind::NotFound), AllOrNothing, Keep, None, false, "a=1 o_x=1"),
+        (failed(ErrorKind::NotFound), AllOrNothing, Keep, Some(&edited), false, "hold Drifted"),
+        (failed(ErrorKind::Timeout), AllOrNothing, Keep, Some(&before), false, "hold Timeout"),
+        (failed(ErrorKind::Timeout), PerKey, Keep, Some(&before), false, "a=1 o_x=1 tls.crt=t user=u !Timeout"),
+        (found("no document"), PerKey, Keep, Some(&before), false, "a=1 o_x=1 tls.crt=t user=u !NotStructured"),
+        (found("no document"), PerKey, Keep, None, false, "a=1 o_x=1 !NotStructured"),
+        (Fetched::Unknown, PerKey, Keep, Some(&before), false, "hold Unreachable"),
+    ] {
+        let target = with_documents(&secrets, sync, missing);
+        let told = run(&secrets, vec![found("1"), document, other()], &target, now, removable);
+        assert_eq!(told, expected, "{sync:?} {missing:?} {removable}");
+    }
+    let mut required = secrets.clone();
+    required[1].required = true;
+    let target = with_documents(&required, AllOrNothing, Keep);
+    let fetched = vec![found("1"), failed(ErrorKind::NotFound), other()];
+    assert_eq!(run(&required, fetched, &target, Some(&before), false), "hold ValueMissing");
+}
+
+#[test]
+fn a_key_that_two_want_is_a_problem_of_the_target_until_the_document_changes() {
+    let secrets = [
+        secret("A", false),
+        document("DOC", false, serde_json::json!({})),
+        document("OTHER", false, serde_json::json!({})),
+    ];
+    let target = with_documents(&secrets, SyncPolicy::PerKey, MissingPolicy::Keep);
+    for (first, document, other, words) in [
+        (found("1"), "{\"a\": 1}", "{}", "the document terraform/db DOC and terraform/db A both have the key a;"),
+        // The key is A's also while A has no value.
+        (
+            failed(ErrorKind::NotFound),
+            "{\"a\": 1}",
+            "{}",
+            "the document terraform/db DOC and terraform/db A both have the key a;",
+        ),
+        (
+            found("1"),
+            "{\"b\": 1}",
+            "{\"b\": 2}",
+            "the document terraform/db OTHER and terraform/db DOC both have the key b;",
+        ),
+    ] {
+        let findings: Vec<Finding> = secrets
+            .iter()
+            .zip([first, found(document), found(other)])
+            .map(|(secret, fetched)| finding(secret, fetched))
+            .collect();
+        let Decision::Hold(problem) = decide(&target, &secrets, &findings, None, &|_| false) else { panic!("written") };
+        assert_eq!(problem.reason, Reason::InvalidTarget);
+        assert!(problem.message.starts_with(words), "{}", problem.message);
+        assert!(!problem.stalled, "an edit of the document cures it");
+    }
+    let fine = vec![found("1"), found("{\"b\": 1}"), found("{\"c\": 2}")];
+    assert_eq!(run(&secrets, fine, &target, None, false), "a=1 b=1 c=2");
+}
+
+#[test]
+fn the_type_of_a_target_is_checked_with_what_a_document_brings() {
+    let secrets = [document("TLS", true, serde_json::json!({"rename": {"cert": "tls.crt", "key": "tls.key"}}))];
+    let target = PlannedTarget {
+        secret_type: SecretType::Tls,
+        entries: BTreeMap::new(),
+        documents: BTreeSet::from([0]),
+        ..target(SyncPolicy::AllOrNothing, MissingPolicy::Keep)
+    };
+    let told = |document: &str| run(&secrets, vec![found(document)], &target, None, false);
+    assert_eq!(told("{\"cert\": \"c\", \"key\": \"k\"}"), "tls.crt=c tls.key=k");
+    assert_eq!(told("{\"cert\": \"c\"}"), "hold ValueMissing");
+}
+
+#[test]
+fn an_exposed_version_follows_what_the_store_has() {
+    let exposed = |optional: bool| PlannedSecret {
+        exposure: Some(Exposure { of: 0, version: "AWSPREVIOUS".to_owned(), optional }),
+        ..secret("A_PREVIOUS", !optional)
+    };
+    let before = current(&[("a", "1"), ("b", "0")], true);
+    for (optional, fetched, expected) in [
+        (true, found("0"), "a=1 b=0"),
+        (true, failed(ErrorKind::VersionNotFound), "a=1"),
+        // The whole value is gone: kept as the value itself would be.
+        (true, failed(ErrorKind::NotFound), "a=1 b=0 !ValueMissing kept{1}"),
+        (true, failed(ErrorKind::Timeout), "hold Timeout"),
+        (false, failed(ErrorKind::VersionNotFound), "hold VersionMissing"),
+    ] {
+        let secrets = [secret("A", true), exposed(optional)];
+        let target = target(SyncPolicy::AllOrNothing, MissingPolicy::Keep);
+        assert_eq!(run(&secrets, vec![found("1"), fetched], &target, Some(&before), false), expected, "{optional}");
+    }
 }

@@ -1,6 +1,10 @@
 //! Keys that are made of several secrets.
 
+use serde_json::json;
+
 use super::*;
+use crate::model::Exposure;
+use crate::model::extract::Extract;
 use crate::model::template::{Surroundings, Template};
 
 /// A target with `url` made of A and B, beside the plain key `a`.
@@ -105,4 +109,60 @@ fn a_secret_in_many_keys_is_counted_once() {
     let target = templated("{{ A }}", SyncPolicy::AllOrNothing, MissingPolicy::Keep);
     let Decision::Hold(problem) = decide(&target, &secrets, &findings, None, &|_| false) else { panic!("written") };
     assert_eq!(problem.message, "1 secret cannot be read: terraform/db A: said the store");
+}
+
+#[test]
+fn a_template_sees_what_transforms_made() {
+    let steps: Vec<_> =
+        [json!({"trim": {}}), json!({"case": "upper"})].map(|step| serde_json::from_value(step).unwrap()).into();
+    let shaped = PlannedSecret {
+        path: Some(Path::parse(".word").unwrap()),
+        transforms: Transforms::parse(&steps).unwrap(),
+        ..secret("B", true)
+    };
+    let secrets = [secret("A", true), shaped];
+    let target = templated("{{ A }}:{{ B }}", SyncPolicy::AllOrNothing, MissingPolicy::Keep);
+    let of = |text: &str| {
+        let findings = [State::Fresh.finding(&secrets[0]), finding(&secrets[1], found(text))];
+        outcome(&decide(&target, &secrets, &findings, None, &|_| false))
+    };
+    assert_eq!(of("{\"word\": \" b \"}"), "a=new url=new:B ready");
+    assert_eq!(of("{\"other\": \" b \"}"), "hold PathNotFound");
+}
+
+/// As a plain key of it would be: not kept, and nothing to tell.
+#[test]
+fn a_template_of_an_exposed_version_that_is_not_there_is_left_out() {
+    let exposure = Exposure { of: 0, version: "1".to_owned(), optional: true };
+    let secrets = [secret("A", true), PlannedSecret { exposure: Some(exposure), ..secret("B", false) }];
+    let target = templated("{{ B }}", SyncPolicy::AllOrNothing, MissingPolicy::Keep);
+    let before = current(&["a", "url"], true);
+    let of = |fetched: Fetched| {
+        let findings = [State::Fresh.finding(&secrets[0]), finding(&secrets[1], fetched)];
+        outcome(&decide(&target, &secrets, &findings, Some(&before), &|_| false))
+    };
+    assert_eq!(of(found("new")), "a=new url=new ready");
+    assert_eq!(of(failed(ErrorKind::VersionNotFound)), "a=new ready");
+    assert_eq!(of(failed(ErrorKind::NotFound)), "a=new url=old ValueMissing");
+}
+
+#[test]
+fn a_document_may_not_bring_the_key_of_a_template_and_never_keeps_it() {
+    let extract = Extract::parse(&serde_json::from_value(json!({})).unwrap()).unwrap();
+    let secrets = [secret("A", true), PlannedSecret { extract: Some(extract), ..secret("B", false) }];
+    let target = PlannedTarget {
+        documents: BTreeSet::from([1]),
+        ..templated("{{ A }}", SyncPolicy::AllOrNothing, MissingPolicy::Keep)
+    };
+    let before = current(&["a", "url", "b"], true);
+    let of = |fetched: Fetched| {
+        let findings = [State::Fresh.finding(&secrets[0]), finding(&secrets[1], fetched)];
+        decide(&target, &secrets, &findings, Some(&before), &|_| false)
+    };
+    assert_eq!(outcome(&of(found("{\"b\": \"new\"}"))), "a=new b=new url=new ready");
+    assert_eq!(outcome(&of(failed(ErrorKind::NotFound))), "a=new b=old url=new ValueMissing");
+    let Decision::Hold(problem) = of(found("{\"url\": \"new\"}")) else { panic!("written") };
+    assert_eq!(problem.reason, Reason::InvalidTarget);
+    let words = "the document terraform/db B and a template both have the key url; ";
+    assert!(problem.message.starts_with(words), "{}", problem.message);
 }

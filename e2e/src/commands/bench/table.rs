@@ -1,0 +1,231 @@
+//! The figures as a Markdown table, beside what they should be. A goal that is missed is shown as missed.
+
+use super::report::{Cold, Latency, Quiet, Report, Requests};
+
+/// What [`put`] replaces in a document stands between these.
+const MARKS: [&str; 2] = ["<!-- figures of make bench -->", "<!-- end of the figures -->"];
+
+/// Goals of this milestone.
+mod goal {
+    /// Cold sync against the floor.
+    pub(super) const COLD_RATIO: f64 = 1.5;
+    /// KiB.
+    pub(super) const IDLE_MEMORY: f64 = 25.0 * 1024.0;
+    /// KiB for each Stack.
+    pub(super) const MEMORY_PER_STACK: f64 = 4.0;
+    /// Milliseconds.
+    pub(super) const P99: f64 = 250.0;
+}
+
+/// If the floors of one run differ by more than this, other things ran on the machine.
+const NOISE: f64 = 0.2;
+
+/// External Secrets Operator, measured by hand, and not in the run that the table is of.
+const OTHER: &str = "\
+For comparison, External Secrets Operator 2.9.0. Measured earlier on a machine with 2 processors, with three \
+keys for each object, and **not in this run**:
+
+| figure | with its defaults | with 64 workers and 2,000 requests a second |
+|---|---:|---:|
+| cold sync of 1,000 objects | 103 s | |
+| cold sync of 5,000 objects | | 43.6 s (floor of 5,000 Secrets: 12.5 s) |
+| requests for an unchanged refresh | 7, of which 1 is a write | 7, of which 1 is a write |
+| resident memory at 5,000 objects | | 237 MB |
+";
+
+struct Row {
+    what: String,
+    figure: String,
+    goal: &'static str,
+    met: Option<bool>,
+}
+
+#[derive(Default)]
+struct Rows(Vec<Row>);
+
+impl Rows {
+    fn fact(&mut self, what: impl Into<String>, figure: impl Into<String>) {
+        self.0.push(Row { what: what.into(), figure: figure.into(), goal: "", met: None });
+    }
+
+    fn against(&mut self, what: impl Into<String>, figure: impl Into<String>, goal: &'static str, met: bool) {
+        self.0.push(Row { what: what.into(), figure: figure.into(), goal, met: Some(met) });
+    }
+}
+
+/// The table and what has to be said about it.
+pub(super) fn of(report: &Report) -> String {
+    let Report { processors, idle_memory, cold, quiet, latency } = report;
+    let mut rows = Rows::default();
+    rows.fact("processors, shared with the API server, etcd and the writers", processors.to_string());
+    for cold in cold {
+        cold_rows(&mut rows, cold);
+    }
+    let idle = *idle_memory as f64;
+    rows.against("resident memory without Stacks", mebibytes(idle), "≤ 25 MiB", idle <= goal::IDLE_MEMORY);
+    if let Some(slope) = report.memory_per_stack() {
+        let met = slope <= goal::MEMORY_PER_STACK;
+        rows.against("resident memory for one more Stack", format!("{slope:.2} KiB"), "≤ 4 KiB", met);
+    }
+    if let Some(quiet) = quiet {
+        quiet_rows(&mut rows, quiet);
+    }
+    if let Some(Latency { edits, p50_milliseconds, p99_milliseconds }) = latency {
+        rows.fact(format!("edit of a Stack to its Secret, {edits} edits, p50"), format!("{p50_milliseconds:.0} ms"));
+        let met = *p99_milliseconds <= goal::P99;
+        rows.against("edit of a Stack to its Secret, p99", format!("{p99_milliseconds:.0} ms"), "≤ 250 ms", met);
+    }
+    let mut text = markdown(&rows);
+    for cold in cold.iter().filter(|cold| cold.noise() > NOISE) {
+        text.push_str(&format!(
+            "\nThe two floors of the run with {} Stacks differ by {:.0} %: something else ran on this machine, and the \
+             ratio is worth no more than that.\n",
+            cold.stacks,
+            cold.noise() * 100.0
+        ));
+    }
+    text.push('\n');
+    text.push_str(OTHER);
+    text
+}
+
+fn cold_rows(rows: &mut Rows, cold: &Cold) {
+    let Cold { stacks, floors, seconds, processor_seconds, memory, requests } = cold;
+    let Requests { total, writes, questions: _, by_kind: _ } = requests;
+    let floor = cold.floor();
+    let both: Vec<String> = floors.iter().map(|floor| format!("{floor:.2}")).collect();
+    rows.fact(
+        format!("floor: {stacks} Secrets created, {stacks} statuses written, 64 connections, before and after"),
+        format!("{} s", both.join(" and ")),
+    );
+    rows.fact("floor, writes in a second", format!("{:.0}", (2 * stacks) as f64 / floor));
+    rows.fact(format!("cold sync of {stacks} Stacks"), format!("{seconds:.2} s"));
+    let ratio = seconds / floor;
+    rows.against(
+        format!("cold sync of {stacks} Stacks ÷ floor"),
+        format!("{ratio:.2}"),
+        "≤ 1.5",
+        ratio <= goal::COLD_RATIO,
+    );
+    let each = |count: u64| count as f64 / *stacks as f64;
+    rows.fact("requests for each Stack, all", format!("{:.2}", each(*total)));
+    rows.fact("requests for each Stack, writes", format!("{:.2}", each(*writes)));
+    rows.fact(
+        "processor time of the operator for 1,000 Stacks",
+        per_thousand_seconds(*processor_seconds, *stacks as f64),
+    );
+    rows.fact(format!("resident memory at {stacks} Stacks"), mebibytes(*memory as f64));
+}
+
+fn quiet_rows(rows: &mut Rows, quiet: &Quiet) {
+    let Quiet { watched_stacks, polled_stacks, rounds, processor_seconds, requests } = quiet;
+    let Requests { total: _, writes, questions, by_kind } = requests;
+    let refreshes = *polled_stacks as f64 * f64::from(*rounds);
+    let per_thousand = |count: u64| format!("{:.0}", count as f64 * 1000.0 / refreshes);
+    rows.against(
+        format!("writes in {refreshes:.0} unchanged refreshes, beside {watched_stacks} watched Stacks"),
+        writes.to_string(),
+        "0",
+        *writes == 0,
+    );
+    let reads = by_kind.iter().filter(|(what, _)| ["get", "list", "watch"].iter().any(|verb| what.starts_with(verb)));
+    rows.fact(
+        "reads for 1,000 unchanged refreshes where only `get` is granted",
+        per_thousand(reads.map(|(_, count)| count).sum()),
+    );
+    rows.fact("questions about rights meanwhile, which store nothing", questions.to_string());
+    rows.fact("processor time for 1,000 unchanged refreshes", per_thousand_seconds(*processor_seconds, refreshes));
+}
+
+fn mebibytes(kibibytes: f64) -> String {
+    format!("{:.1} MiB", kibibytes / 1024.0)
+}
+
+fn per_thousand_seconds(seconds: f64, count: f64) -> String {
+    format!("{:.2} s", seconds * 1000.0 / count)
+}
+
+fn markdown(rows: &Rows) -> String {
+    let mut cells = vec![["figure", "measured", "goal", ""].map(str::to_owned)];
+    for Row { what, figure, goal, met } in &rows.0 {
+        let met = match met {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
+        };
+        cells.push([what.clone(), figure.clone(), (*goal).to_owned(), met.to_owned()]);
+    }
+    let width = |column: usize| {
+        cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths = [0, 1, 2, 3].map(width);
+    let [first, second, third, fourth] = widths;
+    let rule = format!(
+        "|{}|{}:|{}|{}|\n",
+        "-".repeat(first + 2),
+        "-".repeat(second + 1),
+        "-".repeat(third + 2),
+        "-".repeat(fourth + 2)
+    );
+    let mut text = String::new();
+    for (number, [what, figure, goal, met]) in cells.iter().enumerate() {
+        text.push_str(&format!("| {what:<first$} | {figure:>second$} | {goal:<third$} | {met:<fourth$} |\n"));
+        if number == 0 {
+            text.push_str(&rule);
+        }
+    }
+    text
+}
+
+/// The document with `table` between its marks.
+pub(super) fn put(document: &str, table: &str) -> anyhow::Result<String> {
+    let [begin, end] = MARKS;
+    let parts = document.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    let Some((before, after)) = parts else {
+        anyhow::bail!("the document has no place for the table: {begin} and {end}");
+    };
+    Ok(format!("{before}{begin}\n\n{}\n\n{end}{after}", table.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missed_is_said() {
+        let cold = |seconds: f64| Cold { stacks: 500, floors: vec![1.0, 1.0], seconds, ..Cold::default() };
+        let report = |seconds: f64, writes: u64| Report {
+            cold: vec![cold(seconds)],
+            quiet: Some(Quiet {
+                polled_stacks: 100,
+                rounds: 3,
+                requests: Requests { writes, ..Requests::default() },
+                ..Quiet::default()
+            }),
+            latency: Some(Latency { p99_milliseconds: seconds * 100.0, ..Latency::default() }),
+            ..Report::default()
+        };
+        let bad = of(&report(3.0, 1));
+        assert_eq!(bad.matches("**missed**").count(), 3, "{bad}");
+        let good = of(&report(1.4, 0));
+        assert_eq!(good.matches("**missed**").count(), 0, "{good}");
+        assert!(!good.contains("something else ran"), "{good}");
+    }
+
+    #[test]
+    fn noise_is_said() {
+        let report =
+            Report { cold: vec![Cold { stacks: 5, floors: vec![1.0, 2.0], ..Cold::default() }], ..Report::default() };
+        assert!(of(&report).contains("differ by 67 %"), "{}", of(&report));
+    }
+
+    #[test]
+    fn the_table_replaces_the_one_before() -> anyhow::Result<()> {
+        let [begin, end] = MARKS;
+        let once = put(&format!("before\n{begin}\nold\n{end}\nafter\n"), "| new |\n")?;
+        assert_eq!(once, format!("before\n{begin}\n\n| new |\n\n{end}\nafter\n"));
+        assert_eq!(put(&once, "| new |\n")?, once);
+        assert!(put("without marks", "").is_err());
+        Ok(())
+    }
+}

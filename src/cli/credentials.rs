@@ -1,0 +1,97 @@
+//! The user's own credentials for stores outside the cluster, found where the providers' own tools find them.
+//!
+//! Vault: `VAULT_TOKEN`, else `~/.vault-token`, where `vault login` puts it
+//! (<https://developer.hashicorp.com/vault/docs/commands#environment-variables>). It goes to the host of `VAULT_ADDR` and
+//! to those of `--allow-endpoint`, whatever a Store says. `VAULT_NAMESPACE` is not read: the Store says where its values
+//! are, to the operator and to its users alike.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use reqwest::Url;
+
+use super::compiled::Compiled;
+use super::{identities, process};
+use crate::backend::credentials::UserCredentials;
+use crate::backend::network::AllowedHost;
+use crate::backend::{Error, ErrorKind};
+use crate::model::StoreRef;
+use crate::value::SecretValue;
+
+/// What the store's kind needs, and nothing else.
+///
+/// # Errors
+/// [`ErrorKind::Unauthenticated`] if a file with credentials is there and cannot be read.
+pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef) -> Result<UserCredentials, Error> {
+    let vault = match compiled.is_vault(store) {
+        true => vault_token(&process::variable)?,
+        false => None,
+    };
+    Ok(UserCredentials { vault, ..UserCredentials::default() })
+}
+
+/// The host of `VAULT_ADDR`: whoever sets it wants Vault's token to go there.
+#[must_use]
+pub fn vault_host() -> Option<AllowedHost> {
+    host_of(process::variable("VAULT_ADDR")?.to_str()?)
+}
+
+fn host_of(address: &str) -> Option<AllowedHost> {
+    let url = Url::parse(address).ok()?;
+    format!("{}:{}", url.host_str()?, url.port_or_known_default()?).parse().ok()
+}
+
+fn vault_token(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<(String, SecretValue)>, Error> {
+    if let Some(token) = variable("VAULT_TOKEN") {
+        return Ok(Some(("VAULT_TOKEN".to_owned(), SecretValue::new(token.into_encoded_bytes()))));
+    }
+    let home = if cfg!(windows) { variable("USERPROFILE") } else { variable("HOME") };
+    let Some(path) = home.map(|home| PathBuf::from(home).join(".vault-token")) else { return Ok(None) };
+    match identities::read(&path) {
+        Ok(token) => Ok(Some((path.display().to_string(), token))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let message = format!("could not read {}: {}", path.display(), error.kind());
+            Err(Error::new(ErrorKind::Unauthenticated, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_variable_goes_before_the_file_of_vault_login() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().as_os_str().to_owned();
+        let at_home = |name: &str| (name == "HOME").then(|| home.clone());
+        assert!(vault_token(&at_home).unwrap().is_none());
+        let file = folder.path().join(".vault-token");
+        std::fs::write(&file, "hvs.file\n").unwrap();
+        let (origin, token) = vault_token(&at_home).unwrap().unwrap();
+        assert_eq!(origin, file.display().to_string());
+        assert!(token.equals(b"hvs.file\n"));
+        let both =
+            |name: &str| if name == "VAULT_TOKEN" { Some(OsString::from("hvs.variable")) } else { at_home(name) };
+        let (origin, token) = vault_token(&both).unwrap().unwrap();
+        assert!(origin == "VAULT_TOKEN" && token.equals(b"hvs.variable"));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(vault_token(&at_home).err().unwrap().message.contains(".vault-token"));
+    }
+
+    #[test]
+    fn the_host_of_the_address_is_allowed_at_its_port_alone() {
+        let host = host_of("https://vault.example.com:8200/base").unwrap();
+        assert!(host.admits("vault.example.com", Some(8200)));
+        assert!(!host.admits("vault.example.com", Some(443)) && !host.admits("example.com", Some(8200)));
+        assert!(host_of("https://vault.example.com").unwrap().admits("vault.example.com", Some(443)));
+        assert!(host_of("http://127.0.0.1:8200").unwrap().admits("127.0.0.1", Some(8200)));
+        assert!(host_of("https://[fd00::7]:8200").unwrap().admits("[fd00::7]", Some(8200)));
+        assert_eq!(host_of("vault.example.com"), None);
+        assert_eq!(host_of(""), None);
+    }
+}

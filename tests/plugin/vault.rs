@@ -1,0 +1,80 @@
+//! Stores in a real Vault, with the person's own token.
+
+use serde_json::{Value, json};
+
+use crate::fixture::Fixture;
+use crate::store::CANARY;
+
+/// A Store in Vault and a Stack with two secrets there, one of which has a value; the Secret that the Store names for the
+/// operator is not there.
+async fn prepare(fixture: &Fixture) -> &'static e2e::Vault {
+    let vault = e2e::Vault::shared().await.expect("a Vault");
+    let mount = &fixture.namespace;
+    let engine = json!({"type": "kv", "options": {"version": "1"}});
+    vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
+    vault.must("POST", &format!("{mount}/prod/db/PASSWORD"), json!({"value": CANARY})).await.expect("a value");
+    fixture
+        .apply(json!({
+            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "vault"},
+            "spec": {"vault": {"address": vault.url(), "mount": mount, "kvVersion": 1,
+                "auth": {"token": {"secret": "of-the-operator", "key": "token"}}}},
+        }))
+        .await;
+    let vars = json!({"PASSWORD": {}, "LATER": {}});
+    let spec = json!({"defaultStore": "vault", "components": {"terraform": {"db": {"secrets": {"vars": vars}}}}});
+    fixture.stack("prod", spec).await;
+    vault
+}
+
+const READ: &[&str] = &["get", "PASSWORD", "--mask=false", "-r", "--allow-loopback-endpoints"];
+
+#[tokio::test]
+async fn the_persons_own_token_reads_and_writes() {
+    let fixture = Fixture::new("vault").await;
+    let vault = prepare(&fixture).await;
+    let none = fixture.run(READ).await;
+    assert_eq!((none.code, none.text()), (3, ""), "{none:?}");
+    assert!(none.stderr.contains("run `vault login`, or set VAULT_TOKEN"), "{}", none.stderr);
+
+    // Where `vault login` leaves it.
+    std::fs::write(fixture.home().join(".vault-token"), format!("{}\n", vault.root_token())).expect("a file");
+    let read = fixture.run(READ).await;
+    assert_eq!((read.code, read.text()), (0, CANARY), "{}", read.stderr);
+    let set = ["set", "LATER", "--stdin", "--allow-loopback-endpoints"];
+    let written = fixture.run_with_input(&set, b"new").await;
+    assert_eq!(written.code, 0, "{written:?}");
+    let path = format!("{}/prod/db/LATER", fixture.namespace);
+    let stored = vault.must("GET", &path, Value::Null).await.expect("a value");
+    assert_eq!(stored["data"], json!({"value": "new"}));
+
+    // The variable goes before the file.
+    let fixture = fixture.with_variable("VAULT_TOKEN", "hvs.none-such");
+    let refused = fixture.run(READ).await;
+    assert_eq!((refused.code, refused.text()), (3, ""), "{refused:?}");
+    assert!(refused.stderr.contains("the token of VAULT_TOKEN"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn the_token_goes_to_the_host_of_the_address_alone() {
+    let fixture = Fixture::new("vault").await;
+    let vault = prepare(&fixture).await;
+    let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
+    let elsewhere = |address: &str| {
+        json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "vault"},
+            "spec": {"vault": {"address": address, "mount": "secret",
+                "auth": {"token": {"secret": "of-the-operator", "key": "token"}}}}})
+    };
+    fixture.apply(elsewhere("https://vault.invalid:8200")).await;
+    let plain = &["get", "PASSWORD", "--mask=false", "-r"];
+    let refused = fixture.run(plain).await;
+    assert_eq!((refused.code, refused.text()), (3, ""), "{refused:?}");
+    assert!(refused.stderr.contains("--allow-endpoint vault.invalid"), "{}", refused.stderr);
+    // Named by the person, it is asked, and not found: no such name can be (RFC 6761).
+    let fixture = fixture.with_variable("VAULT_ADDR", "https://vault.invalid:8200");
+    let asked = fixture.run(plain).await;
+    assert!(asked.stderr.contains("cannot resolve host vault.invalid"), "{}", asked.stderr);
+    // Another port is another host.
+    fixture.apply(elsewhere("https://vault.invalid:8201")).await;
+    let refused = fixture.run(plain).await;
+    assert!(refused.stderr.contains("--allow-endpoint vault.invalid"), "{}", refused.stderr);
+}
