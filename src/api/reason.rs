@@ -99,8 +99,12 @@ reasons! {
     NotStructured,
     /// The value has structure, but nothing at the path or under the name that is asked for.
     PathNotFound,
-    /// A step of `transforms` cannot be done with this value.
+    /// A step of `transforms`, or a template, cannot be done with the values read.
     TransformFailed,
+    /// A value cannot stand where it is to be written: it is no text, or holds a NUL.
+    TypeMismatch,
+    /// A label or an annotation of a target looks like a template: they never take values.
+    TaintedSink,
     /// A value, or a Secret as a whole, is larger than allowed.
     ValueTooLarge,
     /// Somebody edited a target, and `drift: Report` leaves it so or it is edited again and again.

@@ -292,6 +292,15 @@ pub struct Target {
     #[x_kube(validation = super::rules::keys_of_a_secret())]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<BTreeMap<String, SecretName>>,
+    /// Keys whose values are made of several secrets. With a template and neither `inherit` nor `keys`, the target has
+    /// these keys alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TargetTemplate>,
+    /// How the values are laid out. `Data` (default): each under its key. `TfvarsEnv`: each under `TF_VAR_<key>`, for
+    /// `envFrom`. One document with all of them: `Dotenv` under the key `.env`, `Json` under `secrets.json`, `Yaml` under
+    /// `secrets.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// The Secret's type, with the keys that Kubernetes asks for: `kubernetes.io/tls` (`tls.crt`, `tls.key`),
     /// `kubernetes.io/dockerconfigjson` (`.dockerconfigjson`), `kubernetes.io/basic-auth` (`username` or `password`),
     /// `kubernetes.io/ssh-auth` (`ssh-privatekey`). Default: `Opaque`, any keys. It cannot change once the Secret exists.
@@ -320,6 +329,40 @@ pub struct Target {
     /// `PerKey`: what could be read is written, the rest keeps its last good bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_policy: Option<SyncPolicy>,
+}
+
+/// Keys of a target that are made of several secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetTemplate {
+    /// Key in the Secret to template, for example
+    /// `DATABASE_URL: postgres://{{ DB_USER | urlencode }}:{{ DB_PASSWORD | urlencode }}@{{ DB_HOST }}/orders`.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    #[x_kube(validation = super::rules::keys_of_a_secret())]
+    pub data: BTreeMap<String, TemplateText>,
+}
+
+/// A text in which values of declared secrets take their places: `{{ NAME }}`, or `{{ secrets["NAME"] }}` for a NAME that
+/// is no identifier. At most 4096 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TemplateText(#[schemars(length(max = 4096))] pub String);
+
+/// How a target lays its values out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = super::schema::leave_description_to_the_field)]
+pub enum Format {
+    /// Each under its own key.
+    #[default]
+    Data,
+    /// One dotenv file.
+    Dotenv,
+    /// One JSON object.
+    Json,
+    /// One YAML mapping.
+    Yaml,
+    /// Each under `TF_VAR_<key>`.
+    TfvarsEnv,
 }
 
 /// The NAME of a declaration.

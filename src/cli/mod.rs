@@ -11,11 +11,9 @@ mod exit;
 mod get;
 mod identities;
 mod list;
-mod near;
 mod printer;
 mod process;
 mod prompt;
-mod quote;
 mod rows;
 mod set;
 mod validate;
@@ -30,6 +28,8 @@ use clap::{Parser, Subcommand};
 pub use exit::Exit;
 use exit::Failure;
 use printer::Printer;
+
+use crate::model::{near, quote};
 
 /// How users call the plugin.
 const COMMAND: &str = "kubectl atmos-secret";

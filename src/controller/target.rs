@@ -308,13 +308,15 @@ impl Work<'_> {
         })
     }
 
-    /// Whether a declaration or a document, as it was read, has this key.
+    /// Whether the target, or a document of it as it was read, has this key.
     fn is_declared(&self, target: &PlannedTarget, key: &str) -> bool {
         let brings = |index: &usize| match self.findings.get(*index) {
-            Some(Finding::Initialized { keys, .. }) => keys.as_ref().is_some_and(|keys| keys.contains_key(key)),
+            Some(Finding::Initialized { keys, .. }) => {
+                keys.as_ref().zip(target.open_key(key)).is_some_and(|(keys, key)| keys.contains_key(key))
+            }
             Some(Finding::Missing(_) | Finding::Error { .. } | Finding::Unknown) | None => false,
         };
-        target.entries.contains_key(key) || target.documents.iter().any(brings)
+        target.keys().any(|own| own == key) || target.documents.iter().any(brings)
     }
 
     fn desired<'d>(&self, target: &'d PlannedTarget, data: &'d BTreeMap<String, Arc<SecretValue>>) -> Desired<'d> {

@@ -13,15 +13,19 @@ mod content;
 mod document;
 pub mod extract;
 mod file_template;
+mod format;
 mod key_rules;
 mod layers;
 mod merge;
+pub mod near;
 pub mod outcome;
 pub mod path;
 pub mod plan;
+pub mod quote;
 pub mod render;
 pub mod store;
 mod targets;
+pub mod template;
 pub mod transform;
 mod uid;
 
@@ -29,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
@@ -285,8 +289,12 @@ pub struct PlannedTarget {
     pub missing: MissingPolicy,
     /// What happens while a key cannot be read.
     pub sync: SyncPolicy,
-    /// Key in the Secret to index in [`Plan::secrets`].
+    /// How the values are laid out in the Secret.
+    pub format: Format,
+    /// Key in the Secret, or name in its document, to index in [`Plan::secrets`].
     pub entries: BTreeMap<String, usize>,
+    /// Key in the Secret, or name in its document, to what makes its value of several secrets.
+    pub templates: BTreeMap<String, template::Template>,
     /// Documents that bring their own keys, by index in [`Plan::secrets`].
     pub documents: BTreeSet<usize>,
     /// Why the target cannot be written whatever is read.
@@ -294,9 +302,30 @@ pub struct PlannedTarget {
 }
 
 impl PlannedTarget {
-    /// Everything that the target holds, by index in [`Plan::secrets`].
+    /// Everything that the target is made of, by index in [`Plan::secrets`]; some more than once.
     pub fn secrets(&self) -> impl Iterator<Item = usize> {
-        self.entries.values().chain(&self.documents).copied()
+        let templates = self.templates.values().flat_map(template::Template::secrets);
+        self.entries.values().chain(&self.documents).copied().chain(templates)
+    }
+
+    /// The keys that the Secret has when every value is there, without those that documents bring: they are known only
+    /// once the documents were read.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let document = format::document_key(self.format);
+        let each = self.entries.keys().chain(self.templates.keys()).map(String::as_str);
+        document.into_iter().chain(each.filter(move |_| document.is_none()))
+    }
+
+    /// Whether documents bring further keys to the Secret.
+    #[must_use]
+    pub fn has_open_keys(&self) -> bool {
+        !self.documents.is_empty() && format::document_key(self.format).is_none()
+    }
+
+    /// What a document would have to call a value for it to stand under this key of the Secret.
+    #[must_use]
+    pub fn open_key<'k>(&self, key: &'k str) -> Option<&'k str> {
+        self.has_open_keys().then(|| format::key_of(self.format, key)).flatten()
     }
 }
 

@@ -64,7 +64,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
         secrets: Vec::new(),
         inputs: BTreeSet::new(),
     };
-    let mut targets = TargetPlanner::new(name, spec, compiler.alone);
+    let mut targets = TargetPlanner::new(name, spec, compiler.alone, namespace, &stack);
 
     let stack_level = layers.stack_level();
     let mut shared: BTreeMap<Arc<str>, Declared> = BTreeMap::new();

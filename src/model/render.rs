@@ -1,6 +1,9 @@
 //! From what was read to what a Secret should hold, or why it is left as it is.
 
+mod before;
 mod documents;
+mod gaps;
+mod templated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,9 +13,13 @@ use serde::de::IgnoredAny;
 use crate::api::Reason;
 use crate::api::stack::{MissingPolicy, SecretType, SyncPolicy};
 use crate::model::content::{Content, content};
+use crate::model::format::lay_out;
 use crate::model::targets::has_required_keys;
 use crate::model::{Current, Decision, Fetched, Finding, PlannedSecret, PlannedTarget, Problem};
 use crate::value::SecretValue;
+use before::{Before, LastGood};
+use gaps::Gaps;
+use templated::Around;
 
 /// The most bytes that the data of a Secret may have together (`MaxSecretSize` of the API server).
 pub const MAX_SECRET_BYTES: usize = 1 << 20;
@@ -78,6 +85,7 @@ pub fn decide(
     let mut data: BTreeMap<String, Arc<SecretValue>> = BTreeMap::new();
     let mut gaps = Gaps::default();
     let mut kept = BTreeSet::new();
+    let before = Before::of(target, current);
     for (key, index) in &target.entries {
         let (Some(secret), Some(finding)) = (secrets.get(*index), findings.get(*index)) else {
             return Decision::Hold(Problem::new(
@@ -85,34 +93,37 @@ pub fn decide(
                 format!("key {key} of target {} has no finding; please report this", target.name),
             ));
         };
-        let last_good = LastGood::of(current, key);
+        let last_good = before.last_good(key);
         match finding {
             Finding::Initialized { value, .. } => {
                 data.insert(key.clone(), Arc::clone(value));
             }
-            Finding::Unknown => gaps.unknown.push((secret, None)),
+            Finding::Unknown => gaps.note_unknown(secret),
             Finding::Missing(problem) if secret.is_left_out(problem) => {}
             Finding::Missing(problem) if secret.required => {
-                gaps.required.push((secret, Some(problem)));
+                gaps.note_required(secret, problem);
                 gaps.carry(&mut data, key, secret, last_good);
             }
             Finding::Error { problem, transient: _ } => {
-                gaps.errors.push((secret, Some(problem)));
+                gaps.note_error(secret, problem);
                 gaps.carry(&mut data, key, secret, last_good);
             }
             Finding::Missing(problem) => match (target.missing, last_good) {
                 (_, LastGood::None) => {}
                 (MissingPolicy::Remove, LastGood::Bytes(_) | LastGood::Unverified) if removable(*index) => {}
                 (MissingPolicy::Keep | MissingPolicy::Remove, last_good) => {
-                    gaps.kept.push((secret, Some(problem)));
+                    gaps.note_kept(secret, problem);
                     kept.insert(*index);
                     gaps.carry(&mut data, key, secret, last_good);
                 }
             },
         }
     }
-    let added = documents::add(target, secrets, findings, current, removable, &mut data, &mut gaps);
-    match added {
+    let around = Around { target, secrets, findings, removable };
+    for (key, template) in &target.templates {
+        around.add(key, template, before.last_good(key), &mut data, &mut gaps, &mut kept);
+    }
+    match documents::add(&around, &before, &mut data, &mut gaps) {
         Ok(documents) => kept.extend(documents),
         Err(problem) => return Decision::Hold(problem),
     }
@@ -120,147 +131,17 @@ pub fn decide(
         SyncPolicy::AllOrNothing => gaps.holds_all(),
         SyncPolicy::PerKey => gaps.holds_per_key(current.is_none()),
     };
-    if let Some(problem) = hold.or_else(|| shape_problem(target, &data)) {
+    if let Some(problem) = hold {
+        return Decision::Hold(problem);
+    }
+    let data = match lay_out(target, data) {
+        Ok(data) => data,
+        Err(problem) => return Decision::Hold(problem),
+    };
+    if let Some(problem) = shape_problem(target, &data) {
         return Decision::Hold(problem);
     }
     Decision::Write { data, incomplete: gaps.incomplete(), kept }
-}
-
-/// What the target holds under one key.
-enum LastGood<'a> {
-    /// Nothing.
-    None,
-    /// Bytes that are known to be ours.
-    Bytes(&'a SecretValue),
-    /// Bytes that somebody may have changed.
-    Unverified,
-}
-
-impl<'a> LastGood<'a> {
-    fn of(current: Option<&'a Current>, key: &str) -> Self {
-        match current.and_then(|current| current.data.get(key).map(|value| (value, current.verified))) {
-            None => Self::None,
-            Some((value, true)) => Self::Bytes(value),
-            Some((_, false)) => Self::Unverified,
-        }
-    }
-}
-
-type Gap<'a> = (&'a PlannedSecret, Option<&'a Problem>);
-
-/// Entries of a target without a fresh value.
-#[derive(Default)]
-struct Gaps<'a> {
-    unknown: Vec<Gap<'a>>,
-    required: Vec<Gap<'a>>,
-    errors: Vec<Gap<'a>>,
-    /// Optional, gone, and kept.
-    kept: Vec<Gap<'a>>,
-    /// To be kept, but the bytes are not known to be ours.
-    unverified: Vec<Gap<'a>>,
-}
-
-impl<'a> Gaps<'a> {
-    fn carry(
-        &mut self,
-        data: &mut BTreeMap<String, Arc<SecretValue>>,
-        key: &str,
-        secret: &'a PlannedSecret,
-        last_good: LastGood<'_>,
-    ) {
-        match last_good {
-            LastGood::None => {}
-            LastGood::Bytes(value) => {
-                data.insert(key.to_owned(), Arc::new(SecretValue::new(value.expose().to_vec())));
-            }
-            LastGood::Unverified => self.unverified.push((secret, None)),
-        }
-    }
-
-    fn holds_all(&self) -> Option<Problem> {
-        self.unknown_problem()
-            .or_else(|| self.required_problem())
-            .or_else(|| self.error_problem())
-            .or_else(|| self.unverified_problem())
-    }
-
-    fn holds_per_key(&self, is_new: bool) -> Option<Problem> {
-        let required_errors: Vec<Gap<'_>> = self.errors.iter().filter(|(secret, _)| secret.required).copied().collect();
-        let waits = || match is_new {
-            true => self.required_problem().or_else(|| cannot_be_read(&required_errors)),
-            false => None,
-        };
-        self.unknown_problem().or_else(waits).or_else(|| self.unverified_problem())
-    }
-
-    fn incomplete(&self) -> Option<Problem> {
-        self.required_problem().or_else(|| self.error_problem()).or_else(|| {
-            summary(&self.kept, |count| match count {
-                1 => "1 optional secret has no value any more and keeps its last one".to_owned(),
-                _ => format!("{count} optional secrets have no value any more and keep their last ones"),
-            })
-        })
-    }
-
-    fn unknown_problem(&self) -> Option<Problem> {
-        let (first, rest) = self.unknown.split_first()?;
-        let more = more(rest.len());
-        Some(Problem::new(Reason::Unreachable, format!("not every secret was read yet: {}{more}", label(first.0))))
-    }
-
-    fn required_problem(&self) -> Option<Problem> {
-        summary(&self.required, |count| match count {
-            1 => "1 required secret has no value".to_owned(),
-            _ => format!("{count} required secrets have no value"),
-        })
-    }
-
-    fn error_problem(&self) -> Option<Problem> {
-        cannot_be_read(&self.errors)
-    }
-
-    fn unverified_problem(&self) -> Option<Problem> {
-        let (first, rest) = self.unverified.split_first()?;
-        let more = more(rest.len());
-        Some(Problem::new(
-            Reason::Drifted,
-            format!(
-                "{}{more} has no value, and the Secret's own bytes for it may have been edited; set the value, or delete \
-                 the Secret",
-                label(first.0)
-            ),
-        ))
-    }
-}
-
-fn cannot_be_read(gaps: &[Gap<'_>]) -> Option<Problem> {
-    summary(gaps, |count| match count {
-        1 => "1 secret cannot be read".to_owned(),
-        _ => format!("{count} secrets cannot be read"),
-    })
-}
-
-/// How many there are, which is the first and why, and how many more.
-fn summary(gaps: &[Gap<'_>], words: impl Fn(usize) -> String) -> Option<Problem> {
-    let ((secret, problem), rest) = gaps.split_first()?;
-    let why = problem.map(|problem| format!(": {}", problem.message)).unwrap_or_default();
-    let reason = problem.map_or(Reason::ValueMissing, |problem| problem.reason);
-    let message = format!("{}: {}{}{why}", words(gaps.len()), label(secret), more(rest.len()));
-    Some(Problem::new(reason, message).stalled_if(problem.is_some_and(|problem| problem.stalled)))
-}
-
-fn label(secret: &PlannedSecret) -> String {
-    match secret.component.as_str() {
-        "" => secret.name.clone(),
-        component => format!("{component} {}", secret.name),
-    }
-}
-
-fn more(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        count => format!(" +{count}"),
-    }
 }
 
 /// What the API server would refuse.
@@ -282,9 +163,9 @@ fn shape_problem(target: &PlannedTarget, data: &BTreeMap<String, Arc<SecretValue
         SecretType::DockerConfigJson => {
             let is_json = data
                 .get(".dockerconfigjson")
-                .is_some_and(|value| serde_json::from_slice::<IgnoredAny>(value.expose()).is_ok());
+                .is_some_and(|value| serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(value.expose()).is_ok());
             (!is_json).then(|| {
-                let message = format!("the value for .dockerconfigjson of target {} is no JSON", target.name);
+                let message = format!("the value for .dockerconfigjson of target {} is no JSON object", target.name);
                 Problem::new(Reason::InvalidTarget, message)
             })
         }

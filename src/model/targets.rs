@@ -1,11 +1,14 @@
 //! Compiles targets: which Secret holds which declarations under which keys, with its metadata and policies.
 
+mod templates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::stack::{AnnotationValue, Inherit, LabelValue, SecretType, TargetDefaults};
 use crate::api::{Component, Reason, StackSpec, Target, marks};
 use crate::model::key_rules::{data_key, secret_name};
+use crate::model::template::Surroundings;
 use crate::model::{PlannedTarget, Problem};
 
 /// All annotations of an object may have 256 KiB together (apimachinery, `TotalAnnotationSizeLimitB`); this leaves room
@@ -44,13 +47,16 @@ pub(crate) struct TargetPlanner<'a> {
     stack_object: &'a str,
     spec: &'a StackSpec,
     alone: bool,
+    namespace: &'a str,
+    stack: &'a str,
     targets: Vec<PlannedTarget>,
 }
 
 impl<'a> TargetPlanner<'a> {
     /// A planner for the Stack object of that name; `alone` if it imports nothing, so that only it can cure errors.
-    pub fn new(stack_object: &'a str, spec: &'a StackSpec, alone: bool) -> Self {
-        Self { stack_object, spec, alone, targets: Vec::new() }
+    /// `namespace` and `stack` are what templates can say of their surroundings.
+    pub fn new(stack_object: &'a str, spec: &'a StackSpec, alone: bool, namespace: &'a str, stack: &'a str) -> Self {
+        Self { stack_object, spec, alone, namespace, stack, targets: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -104,6 +110,7 @@ impl<'a> TargetPlanner<'a> {
                 target.problem = Some(Problem::new(Reason::InvalidTarget, message).stalled_if(true));
             }
         }
+        templates::limit(&mut self.targets, self.alone);
         self.targets
     }
 
@@ -115,8 +122,18 @@ impl<'a> TargetPlanner<'a> {
         declared: &BTreeMap<Arc<str>, Declared>,
         problem: Option<Problem>,
     ) {
-        let Target { inherit, keys, secret_type, labels, annotations, deletion_policy, missing_policy, sync_policy } =
-            target;
+        let Target {
+            inherit,
+            keys,
+            template,
+            format,
+            secret_type,
+            labels,
+            annotations,
+            deletion_policy,
+            missing_policy,
+            sync_policy,
+        } = target;
         let defaults = self.spec.target_defaults.clone().unwrap_or_default();
         let TargetDefaults {
             labels: default_labels,
@@ -165,6 +182,8 @@ impl<'a> TargetPlanner<'a> {
                     }
                 }
             }
+            // A template alone makes a target of its own keys alone.
+            None if template.is_some() && inherit.is_none() => {}
             None => {
                 let only_own = match inherit.unwrap_or_default() {
                     Inherit::All => false,
@@ -185,27 +204,24 @@ impl<'a> TargetPlanner<'a> {
                 }
             }
         }
-        for key in entries.keys() {
+        let format = format.unwrap_or_default();
+        let surroundings = Surroundings {
+            stack: self.stack.to_owned(),
+            component: component.split_once('/').map_or("", |(_, name)| name).to_owned(),
+            namespace: self.namespace.to_owned(),
+        };
+        let templates = templates::compile(template.as_ref(), surroundings, declared, &entries, &mut errors);
+        for key in entries.keys().chain(templates.keys()) {
             if let Err(rule) = data_key(key) {
                 errors.push((Reason::InvalidKeyName, format!("`{key}` is no key of a Secret: {rule}")));
             }
         }
-        // What documents bring is known when they were read, and looked at then.
-        if documents.is_empty()
-            && let Err(missing) = has_required_keys(secret_type, |key| entries.contains_key(key))
-        {
-            errors.push((
-                Reason::InvalidTarget,
-                format!("a Secret of type {} needs {missing}; add it to `keys`", secret_type.as_str()),
-            ));
-        }
+        let entries = templates::named(format, entries, &mut errors);
+        let templates = templates::named(format, templates, &mut errors);
+        errors.extend(templates::tainted(&all_labels, &all_annotations).map(|message| (Reason::TaintedSink, message)));
         errors.extend(metadata_errors(&all_labels, &all_annotations).map(|message| (Reason::InvalidTarget, message)));
 
-        let own_problem = errors.first().map(|(reason, _)| {
-            let words: Vec<&str> = errors.iter().map(|(_, message)| message.as_str()).collect();
-            Problem::new(*reason, format!("target {name}: {}", words.join("; "))).stalled_if(self.alone)
-        });
-        self.targets.push(PlannedTarget {
+        let mut planned = PlannedTarget {
             component: component.to_owned(),
             secret_type,
             labels: all_labels,
@@ -213,11 +229,28 @@ impl<'a> TargetPlanner<'a> {
             deletion: deletion_policy.or(default_deletion).unwrap_or_default(),
             missing: missing_policy.or(default_missing).unwrap_or_default(),
             sync: sync_policy.or(default_sync).unwrap_or_default(),
+            format,
             entries,
+            templates,
             documents,
-            problem: problem.or(own_problem),
+            problem: None,
             name,
+        };
+        // What documents bring is known when they were read, and looked at then.
+        if !planned.has_open_keys()
+            && let Err(missing) = has_required_keys(secret_type, |key| planned.keys().any(|own| own == key))
+        {
+            errors.push((
+                Reason::InvalidTarget,
+                format!("a Secret of type {} needs {missing}; add it to `keys`", secret_type.as_str()),
+            ));
+        }
+        let own_problem = errors.first().map(|(reason, _)| {
+            let words: Vec<&str> = errors.iter().map(|(_, message)| message.as_str()).collect();
+            Problem::new(*reason, format!("target {}: {}", planned.name, words.join("; "))).stalled_if(self.alone)
         });
+        planned.problem = problem.or(own_problem);
+        self.targets.push(planned);
     }
 }
 

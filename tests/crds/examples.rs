@@ -51,6 +51,7 @@ components:
           DATADOG_API_KEY: {declared: false}
       targets:
         orders-db: {inherit: Own}
+        orders-url: {format: Dotenv, template: {data: {URL: 'postgres://{{ DB_USER | urlencode }}@{{ DB_HOST }}/'}}}
         orders-tls: {type: kubernetes.io/tls, keys: {tls.crt: TLS_CERT, tls.key: TLS_KEY}}
         orders-late:
           deletionPolicy: Delete

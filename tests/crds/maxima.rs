@@ -32,6 +32,11 @@ const STACK: &[Maximum] = &[
     ("spec.targets", 8, |count| json!({"targets": map(count, "app", &json!({}))})),
     ("spec.components.terraform.db.targets", 8, |count| component(json!({"targets": map(count, "app", &json!({}))}))),
     ("spec.targets.app.keys", 64, |count| json!({"targets": {"app": {"keys": map(count, "key", &json!("NAME"))}}})),
+    (
+        "spec.targets.app.template.data",
+        16,
+        |count| json!({"targets": {"app": {"template": {"data": map(count, "key", &json!("{{ NAME }}"))}}}}),
+    ),
     ("spec.targets.app.labels", 32, |count| json!({"targets": {"app": {"labels": map(count, "key", &json!("a"))}}})),
     (
         "spec.targets.app.annotations",
@@ -115,6 +120,7 @@ const TEXTS: &[Longest] = &[
     ("spec.secrets.vars.A.extract.prefix", 128, |text| of_declaration("extract", json!({"prefix": text}))),
     ("spec.targets.app.labels.a", 63, |text| json!({"targets": {"app": {"labels": {"a": text}}}})),
     ("spec.targets.app.annotations.a", 4096, |text| json!({"targets": {"app": {"annotations": {"a": text}}}})),
+    ("spec.targets.app.template.data.a", 4096, |text| json!({"targets": {"app": {"template": {"data": {"a": text}}}}})),
     ("spec.targets.app.keys.a", 253, |text| json!({"targets": {"app": {"keys": {"a": text}}}})),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use atmos_secrets::api::declaration::{ComponentSecrets, StackSecrets, Vars};
-use atmos_secrets::api::stack::{ComponentsOfType, Inherit};
+use atmos_secrets::api::stack::{ComponentsOfType, Inherit, TargetTemplate, TemplateText};
 use atmos_secrets::api::status::{LARGEST_STATUS, READY, SecretState, SecretStatus, Summary, TargetStatus};
 use atmos_secrets::api::{Component, Declaration, Reason, Scope, Stack, StackSpec, StackStatus, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,6 +16,9 @@ use crate::cluster::Cluster;
 /// The limits of a Stack: effective declarations and targets.
 const DECLARATIONS: usize = 1000;
 const TARGETS: usize = 128;
+
+/// The bytes of all templates of a Stack together.
+const TEMPLATES: usize = 24 * 1024;
 
 const COMPONENTS: usize = 124;
 const PER_COMPONENT: usize = 8;
@@ -64,7 +67,11 @@ fn declarations(lengths: Lengths, first: usize) -> Vars {
 }
 
 fn target(name: String) -> BTreeMap<String, Target> {
-    [(name, Target { inherit: Some(Inherit::Own), ..Target::default() })].into()
+    // All of them together have as much text in templates as a Stack may have.
+    let text = TemplateText("x".repeat(TEMPLATES / TARGETS));
+    let template = TargetTemplate { data: [("DATABASE_URL".to_owned(), text)].into() };
+    let target = Target { inherit: Some(Inherit::Own), template: Some(template), ..Target::default() };
+    [(name, target)].into()
 }
 
 fn largest(lengths: Lengths) -> StackSpec {

@@ -10,6 +10,28 @@ async fn rules_of_targets_hold() {
 
 pub const RULES: &[Rule] = &[
     Rule {
+        says: "a template has at least one key, in characters that a Secret accepts; formats are a list",
+        kind: Stack,
+        accepts: &[
+            "{targets: {app: {template: {data: {.a_B-1: '{{ A }}', b: ''}}, format: Dotenv}}}",
+            "{components: {terraform: {db: {targets: {app: {inherit: Own, template: {data: {a: x}}, format: TfvarsEnv}}}}}}",
+        ],
+        refuses: &[
+            ("{targets: {app: {template: {}}}}", "spec.targets.app.template.data", "Required value"),
+            (
+                "{targets: {app: {template: {data: {}}}}}",
+                "spec.targets.app.template.data",
+                "0: spec.targets.app.template.data in body should have at least 1 properties",
+            ),
+            ("{targets: {app: {template: {data: {a b: x}}}}}", "spec.targets[app].template.data", KEYS),
+            (
+                "{targets: {app: {format: Toml}}}",
+                "spec.targets.app.format",
+                "Unsupported value: \"Toml\": supported values: \"Data\", \"Dotenv\", \"Json\", \"Yaml\", \"TfvarsEnv\"",
+            ),
+        ],
+    },
+    Rule {
         says: "a target needs no field, and takes all that go together",
         kind: Stack,
         accepts: &[

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use atmos_secrets::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use atmos_secrets::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use atmos_secrets::api::status::READY;
 use atmos_secrets::api::{Reason, Scope, StackStatus};
 use atmos_secrets::backend::Key;
@@ -63,7 +63,9 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
             deletion: DeletionPolicy::Retain,
             missing: MissingPolicy::Keep,
             sync: SyncPolicy::AllOrNothing,
+            format: Format::Data,
             entries: BTreeMap::from([("REQUIRED".to_owned(), 0), ("OPTIONAL".to_owned(), 1)]),
+            templates: BTreeMap::new(),
             documents: BTreeSet::new(),
             problem: None,
         }],
@@ -138,6 +140,8 @@ fn expected(reason: Reason) -> &'static str {
         | Reason::NoMatchingKey
         | Reason::NotStructured
         | Reason::TransformFailed
+        | Reason::TypeMismatch
+        | Reason::TaintedSink
         | Reason::EndpointNotAllowed
         | Reason::ValueTooLarge
         | Reason::Drifted

@@ -31,5 +31,6 @@ mod stamps;
 mod store_errors;
 mod sync;
 mod target_errors;
+mod templates;
 mod value_errors;
 mod vault_store;

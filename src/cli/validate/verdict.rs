@@ -250,6 +250,7 @@ pub fn is_spec_error(reason: Reason) -> bool {
         | Reason::PathCollision
         | Reason::InvalidKeyName
         | Reason::InvalidTarget
+        | Reason::TaintedSink
         | Reason::TooManySecrets
         | Reason::Unsupported => true,
         Reason::Synced
@@ -275,6 +276,7 @@ pub fn is_spec_error(reason: Reason) -> bool {
         | Reason::NotStructured
         | Reason::PathNotFound
         | Reason::TransformFailed
+        | Reason::TypeMismatch
         | Reason::ValueTooLarge
         | Reason::Drifted
         | Reason::NamespaceNotAllowed

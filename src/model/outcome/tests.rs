@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::api::Scope;
-use crate::api::stack::{DeletionPolicy, DriftPolicy, MissingPolicy, SecretType, SyncPolicy};
+use crate::api::stack::{DeletionPolicy, DriftPolicy, Format, MissingPolicy, SecretType, SyncPolicy};
 use crate::backend::Key;
 use crate::model::transform::Transforms;
 use crate::model::{PlannedRead, PlannedTarget};
@@ -52,8 +52,10 @@ fn plan(secrets: Vec<PlannedSecret>) -> Plan {
             deletion: DeletionPolicy::Retain,
             missing: MissingPolicy::Keep,
             sync: SyncPolicy::AllOrNothing,
+            format: Format::Data,
             entries,
             documents: BTreeSet::new(),
+            templates: BTreeMap::new(),
             problem: None,
         }],
         inputs: BTreeSet::new(),

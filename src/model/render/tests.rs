@@ -4,12 +4,14 @@
 
 mod documents;
 mod exposed;
+mod formats;
+mod templates;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::api::Scope;
-use crate::api::stack::DeletionPolicy;
+use crate::api::stack::{DeletionPolicy, Format};
 use crate::backend::{Error, ErrorKind, Key, Versioned};
 use crate::model::path::Path;
 use crate::model::transform::Transforms;
@@ -130,8 +132,10 @@ fn target(sync: SyncPolicy, missing: MissingPolicy) -> PlannedTarget {
         deletion: DeletionPolicy::Retain,
         missing,
         sync,
+        format: Format::Data,
         entries: BTreeMap::from([("a".to_owned(), 0), ("b".to_owned(), 1)]),
         documents: BTreeSet::new(),
+        templates: BTreeMap::new(),
         problem: None,
     }
 }
@@ -273,7 +277,10 @@ fn what_the_api_server_would_refuse_is_held() {
     assert_eq!(write("c", "", SecretType::Tls, ["tls.crt", "tls.key"]), Some(Reason::ValueMissing));
     assert_eq!(write("c", "", SecretType::BasicAuth, ["username", "password"]), None);
     assert_eq!(write("{}", "x", SecretType::DockerConfigJson, [".dockerconfigjson", "x"]), None);
-    assert_eq!(write("{", "x", SecretType::DockerConfigJson, [".dockerconfigjson", "x"]), Some(Reason::InvalidTarget));
+    for no_object in ["{", "[]", "\"x\"", "1"] {
+        let refused = write(no_object, "x", SecretType::DockerConfigJson, [".dockerconfigjson", "x"]);
+        assert_eq!(refused, Some(Reason::InvalidTarget), "{no_object}");
+    }
 }
 
 fn states() -> impl Strategy<Value = Vec<(bool, State, Option<bool>)>> {

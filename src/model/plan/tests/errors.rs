@@ -105,6 +105,22 @@ fn bad_targets_say_why_and_leave_the_others() {
         ("t", json!({"annotations": {"kubectl.kubernetes.io/x": "y"}}), Reason::InvalidTarget),
         ("t", json!({"annotations": {"not a name": "y"}}), Reason::InvalidTarget),
         ("t", json!({"labels": {"a": "not a value"}}), Reason::InvalidTarget),
+        ("t", json!({"template": {"data": {"a": "{{ A"}}}), Reason::InvalidTarget),
+        ("t", json!({"template": {"data": {"a": "{{ A | env }}"}}}), Reason::InvalidTarget),
+        ("t", json!({"template": {"data": {"a": "{{ B }}"}}}), Reason::NotDeclared),
+        ("t", json!({"template": {"data": {"A": "x"}}, "inherit": "All"}), Reason::InvalidTarget),
+        ("t", json!({"template": {"data": {"..a": "x"}}}), Reason::InvalidKeyName),
+        ("t", json!({"template": {"data": {"a": "x"}}, "type": "kubernetes.io/ssh-auth"}), Reason::InvalidTarget),
+        (
+            "t",
+            json!({"format": "Json", "type": "kubernetes.io/basic-auth", "keys": {"username": "A"}}),
+            Reason::InvalidTarget,
+        ),
+        ("t", json!({"format": "Dotenv", "keys": {"a-b": "A"}}), Reason::InvalidKeyName),
+        ("t", json!({"format": "TfvarsEnv", "keys": {"1a": "A"}}), Reason::InvalidKeyName),
+        ("t", json!({"annotations": {"a": "x {{ A }}"}}), Reason::TaintedSink),
+        ("t", json!({"annotations": {"a": "{% if A %}"}}), Reason::TaintedSink),
+        ("t", json!({"labels": {"a": "{{ A }}"}}), Reason::TaintedSink),
         ("Upper", json!({}), Reason::InvalidTarget),
         ("dot.-x", json!({}), Reason::InvalidTarget),
         (long.as_str(), json!({}), Reason::InvalidTarget),
@@ -126,6 +142,56 @@ fn bad_targets_say_why_and_leave_the_others() {
         &world(),
     );
     assert_eq!(plan.targets[0].problem, None);
+}
+
+#[test]
+fn a_template_alone_has_its_own_keys_alone() {
+    let spec = json!({"components": {"terraform": {"x/y": {
+        "secrets": {"vars": {"A": {"store": "app"}, "B": {"store": "app"}}},
+        "targets": {
+            "alone": {"template": {"data": {"url": "{{ B }}"}}},
+            "added": {"inherit": "Own", "template": {"data": {"url": "{{ B }}"}}},
+            "beside": {"keys": {"a": "A"}, "template": {"data": {"url": "{{ B }}"}}},
+            "env": {"format": "Dotenv", "keys": {"a": "A"}, "template": {"data": {"url": "{{ B }}"}}},
+            "vars": {"format": "TfvarsEnv", "keys": {"a": "A"}, "template": {"data": {"url": "{{ B }}"}}},
+            "pull": {"type": "kubernetes.io/dockerconfigjson", "template": {"data": {".dockerconfigjson": "{}"}}},
+        },
+    }}}});
+    let plan = compile(spec, &world());
+    let found: Vec<(&str, Vec<&str>, usize)> = plan
+        .targets
+        .iter()
+        .inspect(|target| assert_eq!(target.problem, None, "{}", target.name))
+        .map(|target| (target.name.as_str(), target.keys().collect(), target.secrets().count()))
+        .collect();
+    let expected = [
+        ("added", vec!["A", "B", "url"], 3),
+        ("alone", vec!["url"], 1),
+        ("beside", vec!["a", "url"], 2),
+        ("env", vec![".env"], 2),
+        ("pull", vec![".dockerconfigjson"], 0),
+        ("vars", vec!["TF_VAR_a", "TF_VAR_url"], 2),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn too_much_text_in_templates_is_an_error_of_all_that_have_some() {
+    let targets = |text: usize| -> Value {
+        let data: serde_json::Map<String, Value> =
+            (0..16).map(|key| (format!("k{key}"), json!("x".repeat(text)))).collect();
+        json!({"a": {"template": {"data": data}}, "plain": {}})
+    };
+    let spec = |text: usize| {
+        json!({"components": {"terraform": {"x": {"secrets": {"vars": {"A": {"store": "app"}}}, "targets": targets(text)}}},
+                                    "targets": {"b": {"template": {"data": {"k": "x"}}}}})
+    };
+    let problems = |text: usize| -> Vec<Option<Reason>> {
+        let plan = compile(spec(text), &world());
+        plan.targets.iter().map(|target| target.problem.as_ref().map(|problem| problem.reason)).collect()
+    };
+    assert_eq!(problems(1535), [None, None, None]);
+    assert_eq!(problems(1536), [Some(Reason::InvalidTarget), Some(Reason::InvalidTarget), None]);
 }
 
 #[test]

@@ -106,6 +106,39 @@ fn a_document_is_no_key_but_brings_them() {
     let tls = json!({"defaultStore": "ssm", "components": {"terraform": {"x": {
         "secrets": {"vars": {"DOC": {"extract": {}}}}, "targets": {"t": {"type": "kubernetes.io/tls"}}}}}});
     assert_eq!(compile(tls, &world()).targets[0].problem, None);
+    // Unless the target is one document itself: then it has one key.
+    let tls = json!({"defaultStore": "ssm", "components": {"terraform": {"x": {
+        "secrets": {"vars": {"DOC": {"extract": {}}}},
+        "targets": {"t": {"type": "kubernetes.io/tls", "format": "Json"}}}}}});
+    assert_eq!(compile(tls, &world()).targets[0].problem.as_ref().unwrap().reason, Reason::InvalidTarget);
+}
+
+#[test]
+fn a_template_uses_exposed_versions_and_no_documents() {
+    let compile_text = |text: &str| {
+        let spec = json!({"defaultStore": "ssm", "components": {"terraform": {"x": {
+            "secrets": {"vars": {
+                "DB": {"store": "shared", "expose": [{"version": "1", "key": "OLD"}]}, "DOC": {"extract": {}}}},
+            "targets": {"t": {"template": {"data": {"k": text}}}}}}},
+            "stores": {"shared": {"clusterStore": "shared"}}});
+        compile(spec, &world())
+    };
+    let plan = compile_text("{{ DB }} {{ OLD }}");
+    assert_eq!(plan.targets[0].problem, None);
+    let names: Vec<&str> = plan.targets[0].secrets().map(|index| plan.secrets[index].name.as_str()).collect();
+    assert_eq!(names, ["DB", "OLD"]);
+    for text in ["{{ DOC }}", "{% if DOC is defined %}x{% endif %}", "{{ secrets[\"DOC\"] }}"] {
+        let plan = compile_text(text);
+        let problem = plan.targets[0].problem.as_ref().unwrap();
+        assert_eq!((problem.reason, problem.stalled), (Reason::InvalidTarget, true), "{text}");
+        assert_eq!(
+            problem.message,
+            "target t: template of key k: it names DOC, whose `extract` brings its own keys; declare the value again, with \
+             `path`, under another name"
+        );
+    }
+    // What documents bring is known only when they were read.
+    assert_eq!(compile_text("{{ user }}").targets[0].problem.as_ref().unwrap().reason, Reason::NotDeclared);
 }
 
 #[test]
