@@ -44,27 +44,34 @@ impl Client {
         let invalid = |what: &str| Error::new(ErrorKind::InvalidConfig, what.to_owned());
         let unreadable = || invalid("the certificate authority is not a list of certificates in PEM");
         let certificates = |pem: &[u8]| Certificate::from_pem_bundle(pem).map_err(|_| unreadable());
-        let builder = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .tls_version_min(Version::TLS_1_2)
-            .dns_resolver(Resolver { rules: Arc::clone(rules) });
-        let builder = match authorities {
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(Policy::none())
+                .referer(false)
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .tls_version_min(Version::TLS_1_2)
+                .dns_resolver(Resolver { rules: Arc::clone(rules) })
+        };
+        let built = match authorities {
             Some(pem) => {
                 let certificates = certificates(pem)?;
                 if certificates.is_empty() {
                     return Err(unreadable());
                 }
-                builder.tls_certs_only(certificates)
+                builder().tls_certs_only(certificates).build()
             }
-            None if rules.roots.is_empty() => builder,
-            None => builder.tls_certs_merge(certificates(&rules.roots)?),
+            None => {
+                let own = certificates(&rules.roots)?;
+                // A system without any certificate authority, such as an image that holds nothing but a program, is an
+                // error to the library. Whoever needs none, or brings them along, must not be kept from starting.
+                let with_system = builder().tls_certs_merge(own.clone()).build();
+                with_system.or_else(|_| builder().tls_certs_only(own).build())
+            }
         };
-        let http = builder.build().map_err(|_| invalid("cannot make a TLS client from the certificate authorities"))?;
+        let http = built.map_err(|_| invalid("cannot make a TLS client from the certificate authorities"))?;
         Ok(Self { http, rules: Arc::clone(rules), limit: MAX_ANSWER })
     }
 
