@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use e2e::process::{Guarded, Program};
 use e2e::{ControlPlane, wait_until};
 
+use super::report::Memory;
+
 /// A running operator.
 pub(super) struct Operator {
     running: Guarded,
@@ -30,11 +32,14 @@ impl Operator {
         Ok(Self { running })
     }
 
-    /// Resident memory in KiB.
-    pub(super) fn memory(&self) -> anyhow::Result<u64> {
+    /// Resident memory.
+    pub(super) fn memory(&self) -> anyhow::Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        let field = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a field is missing")?;
+            Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
+        };
+        Ok(Memory { resident: field("VmRSS")?, anonymous: field("RssAnon")? })
     }
 
     /// Processor time so far, user and system.

@@ -9,8 +9,8 @@ use serde::Serialize;
 pub(super) struct Report {
     /// Of the machine; the servers and the writers of the benchmark share them with the operator.
     pub(super) processors: usize,
-    /// KiB, without any Stack.
-    pub(super) idle_memory: u64,
+    /// Without any Stack.
+    pub(super) idle_memory: Memory,
     pub(super) cold: Vec<Cold>,
     pub(super) quiet: Option<Quiet>,
     pub(super) latency: Option<Latency>,
@@ -24,9 +24,17 @@ pub(super) struct Cold {
     pub(super) floors: Vec<f64>,
     pub(super) seconds: f64,
     pub(super) processor_seconds: f64,
-    /// KiB.
-    pub(super) memory: u64,
+    pub(super) memory: Memory,
     pub(super) requests: Requests,
+}
+
+/// Memory of a process, in KiB (`VmRSS` and `RssAnon` of proc(5)).
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Memory {
+    /// All of it, with the pages of the program's file that were touched.
+    pub(super) resident: u64,
+    /// Heap and stacks.
+    pub(super) anonymous: u64,
 }
 
 /// Requests to the API server.
@@ -68,8 +76,8 @@ impl Report {
     /// KiB of resident memory for one more Stack: the slope of the straight line that fits best through all counts,
     /// none included.
     pub(super) fn memory_per_stack(&self) -> Option<f64> {
-        let mut points = vec![(0.0, self.idle_memory as f64)];
-        points.extend(self.cold.iter().map(|cold| (cold.stacks as f64, cold.memory as f64)));
+        let mut points = vec![(0.0, self.idle_memory.resident as f64)];
+        points.extend(self.cold.iter().map(|cold| (cold.stacks as f64, cold.memory.resident as f64)));
         slope(&points)
     }
 }
