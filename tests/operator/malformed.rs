@@ -71,12 +71,19 @@ impl Proxied {
         let answer = Fault::Answer { code: 200, retry_after: None, body: Some(body) };
         let faults: Vec<_> = matching.into_iter().map(|matching| self.proxy.inject(answer.clone(), matching)).collect();
         self.proxy.cut_connections();
-        let values = self.put().await?;
+        let mut values = self.put().await?;
+        let mut changed = true;
         e2e::wait_until(format!("{what} to be served"), LIMIT, async || {
-            // A sync that is asked for reads everything, whatever the operator noticed by itself.
-            let now = jiff::Timestamp::now().to_string();
-            let asked = json!({"metadata": {"annotations": {atmos_secrets::api::marks::SYNC_REQUESTED_AT: now}}});
-            self.tenant.patch_stack("prod", asked).await?;
+            // A sync that is asked for reads everything but the Stack, which comes with the request; one that a value
+            // causes reads the Stack, too. So there is now the one and now the other.
+            changed = !changed;
+            if changed {
+                values = self.put().await?;
+            } else {
+                let now = jiff::Timestamp::now().to_string();
+                let asked = json!({"metadata": {"annotations": {atmos_secrets::api::marks::SYNC_REQUESTED_AT: now}}});
+                self.tenant.patch_stack("prod", asked).await?;
+            }
             let hits: Vec<usize> = faults.iter().map(Injected::hits).collect();
             anyhow::ensure!(hits.iter().all(|hits| *hits > 0), "asked for so often: {hits:?}");
             Ok(())
