@@ -44,7 +44,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "model", modules: &["model::*"], may_import: &["api", "value", "contract"], without: IMPURE },
     Layer {
         name: "reading",
-        modules: &["backend::guarded::*", "backend::batch::*", "backend::pool::*"],
+        modules: &["backend::guarded::*", "backend::batch::*", "backend::pool::*", "backend::rotation::*"],
         may_import: &["value", "contract"],
         without: &["kube::", "std::env"],
     },

@@ -37,6 +37,10 @@ reasons! {
     Connected,
     /// `suspend: true`: nothing is read or written.
     Suspended,
+    /// A declaration holds its value at one version: it does not follow the store.
+    Pinned,
+    /// The store should have rotated a value by now and did not.
+    RotationOverdue,
     /// The stored object, or a part of it, is not what this version of the API knows.
     InvalidSpec,
     /// A target or a component names something that no declaration declares.

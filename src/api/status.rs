@@ -19,6 +19,10 @@ pub const READY: &str = "Ready";
 pub const STALLED: &str = "Stalled";
 /// Present and `True` only while `suspend: true`.
 pub const SUSPENDED: &str = "Suspended";
+/// Present and `True` only while a store should have rotated a value and did not.
+pub const ROTATION_OVERDUE: &str = "RotationOverdue";
+/// Present and `True` only while a declaration holds its value at a version that never moves.
+pub const PINNED: &str = "Pinned";
 
 /// What the operator found and did. Absent until the first reconcile, but for `observedGeneration: -1`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +54,7 @@ pub struct StackStatus {
     #[schemars(length(max = 1024))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftover: Vec<String>,
-    /// `Ready` always; `Stalled` and `Suspended` only while true.
+    /// `Ready` always; `Stalled`, `Suspended`, `Pinned` and `RotationOverdue` only while true.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -175,6 +179,9 @@ pub struct SecretStatus {
     /// The version that was read, where the store has versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// How the store rotates the value by itself; absent where it does not, or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
     /// Which layer declared it: `stack`, `component`, `inherits/<base>`, `catalog/<name>`, `import/<stack>`, or `default`
     /// while the default is in use.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -182,6 +189,24 @@ pub struct SecretStatus {
     /// When state or version last changed; never a refresh time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_changed: Option<Time>,
+}
+
+/// What a store tells of a value that it rotates itself. Its own dates: they move when the value does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationStatus {
+    /// When it was last rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Time>,
+    /// When it is to be rotated again, at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Time>,
+    /// Whether that has passed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub overdue: bool,
+    /// The service of the vendor that rotates and owns it, such as `rds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -12,6 +12,7 @@ use super::credentials::{Credentials, References, StoreRights, Surroundings};
 use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
 use super::kubernetes::Kubernetes;
 use super::network::Network;
+use super::rotation::Rotations;
 use super::sops::{self, ClusterSource, SourceKind};
 use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, vault};
 use crate::api::duration;
@@ -45,6 +46,8 @@ pub struct Connected {
     pub backend: Arc<dyn Backend>,
     /// Its reads, shared among all who hold this.
     pub reads: Batch,
+    /// What it tells of values that it rotates itself.
+    pub rotations: Rotations,
     /// The provider's field in the spec, such as `sops`.
     pub kind: &'static str,
     /// Objects whose change may change values. Empty: the store must be polled.
@@ -196,7 +199,8 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         Some(default) => guarded.outside(asked.unwrap_or(default)),
     });
     let reads = Batch::new(Arc::clone(&backend));
-    Ok(Connected { backend, reads, kind, sources, credentials, recipients })
+    let rotations = Rotations::new(Arc::clone(&backend));
+    Ok(Connected { backend, reads, rotations, kind, sources, credentials, recipients })
 }
 
 #[derive(Clone, Copy)]

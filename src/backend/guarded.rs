@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use self::breaker::{Admission, Breaker};
 use self::pace::Pace;
-use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
+use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Rotation, Versioned};
 use crate::value::SecretValue;
 
 /// The limit for one call, with all its tries, if the store says nothing else.
@@ -355,6 +355,14 @@ impl Backend for Guarded {
 
     async fn versions(&self, key: &Key) -> Result<Vec<String>, Error> {
         self.single(Operation::Versions, || self.driver.versions(key)).await
+    }
+
+    fn rotates(&self) -> bool {
+        self.driver.rotates()
+    }
+
+    async fn rotations(&self, keys: &[Key]) -> Vec<Result<Option<Rotation>, Error>> {
+        self.batch(Operation::Probe, keys, |wanted| async move { self.driver.rotations(&wanted).await }).await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -33,12 +33,14 @@ pub mod kubernetes;
 pub mod memory;
 pub mod network;
 pub mod pool;
+pub mod rotation;
 pub mod sops;
 pub mod vault;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 pub use error::{Error, ErrorKind, MESSAGE_LIMIT};
 
@@ -70,6 +72,17 @@ pub struct Versioned {
     pub value: Arc<SecretValue>,
     /// The version's id; empty where the store has none.
     pub version: String,
+}
+
+/// How a store rotates a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// When it last did.
+    pub last: Option<Timestamp>,
+    /// When it should have done so again, at the latest.
+    pub next: Option<Timestamp>,
+    /// The service that does it and owns the value, such as `rds`.
+    pub owner: Option<String>,
 }
 
 /// Metadata of a key that has a value.
@@ -161,6 +174,16 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the store has none.
     async fn versions(&self, key: &Key) -> Result<Vec<String>, Error>;
+
+    /// Whether the store can rotate values itself, so that [`rotations`](Self::rotations) has something to tell.
+    fn rotates(&self) -> bool {
+        false
+    }
+
+    /// How the store rotates each of these values; `None` where it does not. Metadata only.
+    async fn rotations(&self, keys: &[Key]) -> Vec<Result<Option<Rotation>, Error>> {
+        keys.iter().map(|_| Ok(None)).collect()
+    }
 
     /// Whether the store answers and accepts the credentials.
     ///

@@ -1,6 +1,9 @@
 //! `describe`: all that is known of a Stack, or of one declared secret, but its value.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -10,7 +13,7 @@ use super::list::unknown_component;
 use super::near;
 use super::printer::Printer;
 use super::rows::{self, Row, condition, state_word};
-use crate::api::status::{READY, STALLED, TargetStatus};
+use crate::api::status::{PINNED, READY, ROTATION_OVERDUE, RotationStatus, STALLED, TargetStatus};
 use crate::api::{Scope, Stack};
 use crate::model::{Plan, PlannedSecret};
 
@@ -52,6 +55,9 @@ struct Description<'a> {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    /// What is worth knowing and no fault of the Stack, by the type of its condition.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    notes: BTreeMap<&'static str, String>,
     secrets: Vec<Row>,
     targets: &'a [TargetStatus],
     leftover: &'a [String],
@@ -124,10 +130,17 @@ fn describe(stack: &Stack, secrets: Vec<Row>) -> Description<'_> {
         ready: condition(stack, READY).map(|condition| condition.status.clone()),
         reason: shown.map(|condition| condition.reason.clone()),
         message: shown.map(|condition| condition.message.clone()),
+        notes: notes(stack),
         secrets,
         targets,
         leftover: status.map(|status| status.leftover.as_slice()).unwrap_or_default(),
     }
+}
+
+fn notes(stack: &Stack) -> BTreeMap<&'static str, String> {
+    let is_true = |kind| condition(stack, kind).filter(|condition| condition.status == "True");
+    let note = |kind| Some((kind, is_true(kind)?.message.clone()));
+    [PINNED, ROTATION_OVERDUE].into_iter().filter_map(note).collect()
 }
 
 fn text(description: &Description<'_>, printer: &mut Printer) {
@@ -141,6 +154,7 @@ fn text(description: &Description<'_>, printer: &mut Printer) {
         ready,
         reason,
         message,
+        notes,
         secrets,
         targets,
         leftover,
@@ -162,6 +176,9 @@ fn text(description: &Description<'_>, printer: &mut Printer) {
     }
     if observed_generation != generation && observed_generation.is_some_and(|observed| observed >= 0) {
         field(printer, "Outdated", "what follows is about an older spec");
+    }
+    for (kind, message) in notes {
+        field(printer, if *kind == PINNED { "Pinned" } else { "Rotation" }, message);
     }
     printer.line("Secrets");
     if secrets.is_empty() {
@@ -255,6 +272,9 @@ fn secret_text(name: &str, description: &Description<'_>, outline: &Plan, printe
         if !row.version.is_empty() {
             field(printer, "Version", &row.version);
         }
+        if let Some(rotation) = &row.rotation {
+            field(printer, "Rotation", &rotation_text(rotation));
+        }
         shape_text(row, outline, printer);
         field(printer, "Status", state_word(row.status));
         if row.reason.is_some() {
@@ -271,6 +291,14 @@ fn secret_text(name: &str, description: &Description<'_>, outline: &Plan, printe
 
 fn field(printer: &mut Printer, label: &str, text: &str) {
     printer.line(&format!("{:<14}{text}", format!("{label}:")));
+}
+
+fn rotation_text(rotation: &RotationStatus) -> String {
+    let RotationStatus { last, next, overdue, owner } = rotation;
+    let time = |time: &Option<Time>| time.as_ref().map_or("unknown".to_owned(), |time| time.0.to_string());
+    let by = owner.as_ref().map(|owner| format!("by {owner}, ")).unwrap_or_default();
+    let late = if *overdue { " (overdue)" } else { "" };
+    format!("{by}last {}, next {}{late}", time(last), time(next))
 }
 
 fn secret_cells(row: &Row) -> Vec<String> {

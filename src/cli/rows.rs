@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::context::atmos_stack;
 use crate::api::declaration::{Declaration, Vars};
 use crate::api::stack::ComponentKind;
-use crate::api::status::{SecretState, SecretStatus};
+use crate::api::status::{RotationStatus, SecretState, SecretStatus};
 use crate::api::{Component, Reason, Scope, Stack, StackSpec};
 use crate::model::plan::plan;
 use crate::model::{Plan, PlannedSecret, World};
@@ -79,6 +79,9 @@ pub struct Row {
     /// The version that was read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// How the store rotates it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
     /// Which layer declared it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub origin: String,
@@ -113,6 +116,7 @@ fn row(stack: &Stack, secret: &SecretStatus) -> Row {
         store,
         backend_key,
         version,
+        rotation,
         origin,
         last_changed,
     } = secret;
@@ -131,6 +135,7 @@ fn row(stack: &Stack, secret: &SecretStatus) -> Row {
         required: *required,
         backend_key: backend_key.clone(),
         version: version.clone(),
+        rotation: rotation.clone(),
         origin: origin.clone(),
         description: description(&stack.spec, component, name),
         last_changed: last_changed.as_ref().map(|time| time.0),
@@ -197,6 +202,7 @@ pub fn planned(stack: &Stack, secret: &PlannedSecret) -> Row {
         required: *required,
         backend_key: read.as_ref().map(|read| read.key.name.clone()).unwrap_or_default(),
         version: String::new(),
+        rotation: None,
         origin: origin.clone(),
         description: description.clone(),
         last_changed: None,

@@ -25,6 +25,7 @@ pub mod reconcile;
 pub mod refresh;
 pub mod relations;
 pub mod rights;
+pub mod rotation;
 mod route;
 pub mod schedule;
 pub mod stacks;
@@ -117,6 +118,8 @@ pub struct Context {
     pub namespaces: Namespaces,
     /// Connections.
     pub stores: Stores,
+    /// Questions about values that stores rotate themselves.
+    pub rotations: Queue<rotation::Asked>,
     /// The second loop.
     pub refresh: Arc<Refresh>,
     /// What was written.
@@ -236,6 +239,7 @@ impl Controller {
             relations: Relations::default(),
             namespaces: Namespaces::new(client.clone(), namespaces_sender, tasks.clone(), stop.child_token()),
             stores: Stores::default(),
+            rotations: Queue::default(),
             refresh: Arc::new(Refresh::new(Arc::clone(&process_key))),
             memory: Memory::default(),
             claims: AllClaims::default(),
@@ -294,9 +298,13 @@ impl Controller {
         for _ in 0..4 {
             tasks.spawn(work_on_stores(Arc::clone(&context), stop.clone()));
         }
+        for _ in 0..rotation::WORKERS {
+            tasks.spawn(rotation::ask(Arc::clone(&context), stop.clone()));
+        }
         stop.cancelled().await;
         context.queue.close();
         context.stores.queue.close();
+        context.rotations.close();
         context.drift.close();
         tasks.close();
         tasks.wait().await;

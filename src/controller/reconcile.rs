@@ -13,6 +13,7 @@ use super::namespaces::Access;
 use super::queue::Lane;
 use super::reading::{covered, find, read_keys, register};
 use super::relations::StackKey;
+use super::rotation::{next_look, rotations};
 use super::stacks::{Failure, Read};
 use super::target::{Again, Done, Work};
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
@@ -63,11 +64,13 @@ async fn sync(
     let targets = write_targets(context, key, read, &plan, &findings, &covered, memory).await?;
     let leftover = super::leftover::handle(context, key, read, &plan, &targets).await;
 
+    let rotations = rotations(context, key, &plan, &results).await;
     let settled = targets.iter().all(|done| !done.again.is_trouble());
     let status = outcome::status(&Observation {
         plan: &plan,
         findings: &findings,
         covered: &covered,
+        rotations: &rotations,
         targets: &targets.iter().map(|done| done.report.clone()).collect::<Vec<_>>(),
         kept: &targets.iter().flat_map(|done| done.kept.iter().copied()).collect(),
         previous: &read.status,
@@ -80,6 +83,9 @@ async fn sync(
     });
     report(context, key, read, &status, &targets).await?;
     plan_next(context, key, &plan, &targets, memory);
+    if let Some(wait) = next_look(&rotations, jiff::Timestamp::now()) {
+        context.queue.add_after(key.clone(), Lane::Background, wait);
+    }
     Ok(())
 }
 

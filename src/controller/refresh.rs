@@ -289,6 +289,14 @@ impl Refresh {
         entry.last_good.elapsed() < schedule::stale_after(entry.interval_or_default())
     }
 
+    /// The Stacks that use a key.
+    #[must_use]
+    pub fn users(&self, store: &StoreKey, key: &Key) -> Vec<StackKey> {
+        let state = self.lock();
+        let entry = state.stores.get(store).and_then(|index| index.keys.get(key));
+        entry.map(|entry| entry.users.iter().map(|(stack, _)| stack.clone()).collect()).unwrap_or_default()
+    }
+
     /// The keys in use of a store, and the Stacks that use them.
     #[must_use]
     pub fn key_count(&self) -> usize {

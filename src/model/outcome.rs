@@ -1,6 +1,8 @@
 //! What happened in one sync → the status to report.
 
 mod exposures;
+mod pinned;
+mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{Finding, Plan, PlannedSecret, Problem, StoreRef};
 use crate::api::Reason;
 use crate::api::status::{READY, STALLED, SUSPENDED, SecretState, SecretStatus, StackStatus, Summary, TargetStatus};
+use crate::backend::Rotation;
 
 /// What became of one target in this sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Observation<'a> {
     pub findings: &'a [Finding],
     /// For each of `plan.secrets`: whether a passing error may still be covered by the last good read.
     pub covered: &'a [bool],
+    /// How stores rotate the values of `plan.secrets`, by index, where they do.
+    pub rotations: &'a BTreeMap<usize, Rotation>,
     /// What was done, one for each of `plan.targets`.
     pub targets: &'a [TargetReport],
     /// Optional secrets, by index in `plan.secrets`, that are gone and keep their last bytes in a target.
@@ -61,6 +66,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         plan,
         findings,
         covered,
+        rotations,
         targets,
         kept,
         previous,
@@ -92,6 +98,7 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
             let before = before.get(&(secret.component.as_str(), secret.name.as_str())).copied();
             let trouble = exposures::trouble(plan, findings, covered, index);
             let mut entry = secret_status(secret, finding, *is_covered, trouble, before, *now);
+            entry.rotation = rotations.get(&index).map(|rotation| rotation::status(rotation, *now)).or(entry.rotation);
             if kept.contains(&index)
                 && let Some(message) = &mut entry.message
             {
@@ -134,6 +141,8 @@ pub fn status(observation: &Observation<'_>) -> StackStatus {
         let stalled = condition(previous, STALLED, &Ok(problem.clone()), *generation, *now);
         conditions.push(stalled);
     }
+    conditions.extend(rotation::overdue(&secrets, previous, *generation, *now));
+    conditions.extend(pinned::pinned(plan, previous, *generation, *now));
     let initialized = secrets.iter().filter(|entry| entry.state == SecretState::Initialized).count();
     StackStatus {
         observed_generation: Some(*generation),
@@ -261,6 +270,7 @@ fn secret_status(
         store: secret.store.as_ref().map(ToString::to_string).unwrap_or_default(),
         backend_key,
         version,
+        rotation: None,
         origin,
         last_changed: unchanged.map_or(Some(Time(now)), |before| before.last_changed.clone()),
     }

@@ -256,6 +256,34 @@ async fn keys_without_a_value_do_not_spoil_a_batch() {
 }
 
 #[tokio::test]
+async fn what_the_service_rotates_is_told_without_the_value() {
+    log::watch();
+    let aws = Aws::new("asm-rotation").await;
+    let backend = connect(&aws, &spec(&aws.proxy.url()), Encoding::Atmos).await;
+    let name = |name: &str| format!("{}/{name}", aws.cluster.namespace);
+    for key in ["ROTATED", "PLAIN"] {
+        store(&aws, &name(key), CANARY.as_bytes()).await;
+    }
+    let rules = json!({"SecretId": name("ROTATED"), "RotationRules": {"AutomaticallyAfterDays": 30}});
+    aws.call("secretsmanager.RotateSecret", rules).await.unwrap();
+    let facts = aws.call("secretsmanager.DescribeSecret", json!({"SecretId": name("ROTATED")})).await.unwrap();
+    let seconds = |field: &str| facts[field].as_f64().map(f64::trunc);
+    assert!(seconds("NextRotationDate").is_some(), "{facts}");
+
+    let reads = aws.count("GetSecretValue");
+    let keys = ["ROTATED", "PLAIN", "NONE"].map(|key| Key::current(name(key)));
+    let told = backend.rotations(&keys).await;
+    let rotated = told[0].as_ref().unwrap().clone().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
+    let found = [rotated.last, rotated.next].map(|time| time.map(|time| time.as_second() as f64));
+    assert_eq!(found, [seconds("LastRotatedDate"), seconds("NextRotationDate")]);
+    assert!(told[1].as_ref().unwrap().is_none());
+    assert_eq!(kind(&told[2]), ErrorKind::NotFound);
+    assert_eq!(reads.hits(), 0);
+    log::assert_clean();
+}
+
+#[tokio::test]
 async fn versions_by_stage_and_by_id() {
     log::watch();
     let aws = Aws::new("asm-versions").await;

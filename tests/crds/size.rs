@@ -114,6 +114,7 @@ fn worst(lengths: Lengths, spec: &StackSpec) -> StackStatus {
                 store: format!("Store/{}", declaration.sops.clone().unwrap()),
                 backend_key: format!("{file}#{name}"),
                 version: String::new(),
+                rotation: None,
                 origin: format!("inherits/{}", component_name(lengths, 0)),
                 last_changed: Some(now.clone()),
             });

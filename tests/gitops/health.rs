@@ -75,6 +75,7 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
         plan: &plan,
         findings,
         covered: &[false, false],
+        rotations: &BTreeMap::new(),
         targets: &[target],
         kept: &BTreeSet::new(),
         previous: &StackStatus::default(),
@@ -150,7 +151,7 @@ fn expected(reason: Reason) -> &'static str {
         | Reason::Unsupported
         | Reason::InternalError => "Degraded",
         // Never reasons of what is not ready; if they were, somebody should look.
-        Reason::Synced | Reason::Connected | Reason::Suspended => "Degraded",
+        Reason::Synced | Reason::Connected | Reason::Suspended | Reason::Pinned | Reason::RotationOverdue => "Degraded",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atmos_secrets::api::status::{READY, SecretState};
+use atmos_secrets::api::status::{READY, ROTATION_OVERDUE, SecretState};
 use atmos_secrets::api::{Reason, StackStatus};
 use e2e::{Fault, FaultProxy, Matching, Moto};
 use http::HeaderName;
@@ -200,6 +200,26 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
         aws.put(kind, "prod/orders-db/DB_PASSWORD", &next).await?;
         tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_service_rotates_stands_in_the_status() -> anyhow::Result<()> {
+    let aws = Aws::new().await?;
+    let tenant = &aws.tenant;
+    aws.put("awsSecretsManager", "prod/orders-db/DB_PASSWORD", &tenant.canary()).await?;
+    let name = format!("{}/prod/orders-db/DB_PASSWORD", aws.prefix("awsSecretsManager"));
+    let rules = json!({"SecretId": name, "RotationRules": {"AutomaticallyAfterDays": 30}});
+    aws.call("secretsmanager.RotateSecret", rules).await?;
+    // moto has no function that would make a value for the version that it just made.
+    aws.put("awsSecretsManager", "prod/orders-db/DB_PASSWORD", &tenant.canary()).await?;
+    aws.store("app", "awsSecretsManager", "").await?;
+    tenant.stack("prod", ORDERS).await?;
+    let rotates = |status: &StackStatus| status.secrets.iter().any(|entry| entry.rotation.is_some());
+    let status = tenant.wait_status("prod", "what AWS says of the rotation", rotates).await?;
+    let rotation = status.secrets[0].rotation.clone().unwrap();
+    assert!(rotation.next.is_some() && !rotation.overdue, "{rotation:?}");
+    assert!(condition(&status, ROTATION_OVERDUE).is_none());
     Ok(())
 }
 

@@ -77,6 +77,7 @@ mod tests {
             store: "Store/app".to_owned(),
             backend_key: "k".repeat(backend_key),
             version: String::new(),
+            rotation: None,
             origin: "component".to_owned(),
             last_changed: None,
         };

@@ -39,7 +39,7 @@ use super::aws::error::from_sdk;
 use super::credentials::Surroundings;
 use super::credentials::aws::Login;
 use super::encoding::{Style, encode};
-use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
+use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Rotation, Versioned};
 use crate::api::store::{self, Encoding};
 use crate::value::SecretValue;
 
@@ -374,6 +374,19 @@ impl Backend for AwsSecretsManager {
         }
         versions.sort_by_key(|version| std::cmp::Reverse(age(version)));
         Ok(versions.into_iter().filter_map(|version| version.version_id).collect())
+    }
+
+    fn rotates(&self) -> bool {
+        true
+    }
+
+    async fn rotations(&self, keys: &[Key]) -> Vec<Result<Option<Rotation>, Error>> {
+        let look = |key| async move {
+            let asked = self.asked(key)?;
+            let tried = format!("look up the rotation of the secret {}", asked.id);
+            Ok(self.describe(&self.home, &asked, &tried).await?.rotation)
+        };
+        futures::stream::iter(keys.iter().map(look).collect::<Vec<_>>()).buffered(CONCURRENT_CALLS).collect().await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use aws_sdk_secretsmanager::primitives::DateTime;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 
 use super::error::codes;
 use super::name::{Asked, CURRENT, Wanted};
 use super::{AwsSecretsManager, BATCH, CONCURRENT_BATCHES, CONCURRENT_CALLS, Region};
 use crate::backend::aws::error::{from_code, from_sdk};
 use crate::backend::encoding::decode;
-use crate::backend::{Error, ErrorKind, Versioned};
+use crate::backend::{Error, ErrorKind, Rotation, Versioned};
 use crate::value::SecretValue;
 
 /// What DescribeSecret tells: metadata alone.
@@ -20,6 +22,7 @@ pub(super) struct Described {
     pub pending_deletion: bool,
     /// The labels of each version that has any.
     pub stages: HashMap<String, Vec<String>>,
+    pub rotation: Option<Rotation>,
 }
 
 impl Described {
@@ -199,8 +202,17 @@ impl AwsSecretsManager {
         Ok(Described {
             pending_deletion: answer.deleted_date.is_some(),
             stages: answer.version_ids_to_stages.unwrap_or_default(),
+            rotation: (answer.rotation_enabled == Some(true)).then(|| Rotation {
+                last: answer.last_rotated_date.and_then(timestamp),
+                next: answer.next_rotation_date.and_then(timestamp),
+                owner: answer.owning_service,
+            }),
         })
     }
+}
+
+fn timestamp(date: DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(date.secs()).ok()
 }
 
 fn all_failed(asked: Vec<(usize, &Asked)>, error: &Error) -> Vec<(usize, Result<Versioned, Error>)> {

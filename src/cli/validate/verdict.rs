@@ -256,6 +256,8 @@ pub fn is_spec_error(reason: Reason) -> bool {
         Reason::Synced
         | Reason::Connected
         | Reason::Suspended
+        | Reason::Pinned
+        | Reason::RotationOverdue
         | Reason::BackendNotFound
         | Reason::CatalogNotFound
         | Reason::TargetImmutable

@@ -1,6 +1,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod exposures;
+mod pinned;
+mod rotation;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,6 +109,7 @@ fn observe(
         plan,
         findings,
         covered: &vec![covered; findings.len()],
+        rotations: &BTreeMap::new(),
         targets: &[target],
         kept: &BTreeSet::new(),
         previous,
