@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms,
+    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, SopsAge, SopsAwsKms, SopsGcpKms,
     SopsVaultTransit,
 };
 use crate::backend::credentials::UserCredentials;
@@ -63,7 +63,6 @@ async fn kinds_of_later_versions_are_named() {
     let empty = Connection::default;
     for (kind, connection) in [
         ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
-        ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
     ] {
         let message = format!("Store/app: store kind {kind} is not supported by this version");
         assert_eq!(refused(&connection, false).await, (ErrorKind::Unsupported, message));
