@@ -27,7 +27,8 @@ pub(super) fn oauth_error(code: StatusCode, error: &str, description: &str) -> R
 
 /// What Google's front end says to a path that no service has.
 pub(super) fn not_found_page() -> Response {
-    let mut response = http::Response::new(Bytes::from_static(b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>"));
+    let mut response =
+        http::Response::new(Bytes::from_static(b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>"));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     response

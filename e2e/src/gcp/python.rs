@@ -55,6 +55,9 @@ impl Client {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/gcp/client.py");
         let mut command = std::process::Command::new(&self.python);
         command.arg(script).env("REQUESTS_CA_BUNDLE", self.authority.path());
+        // Whatever it would ask outside of this machine, such as a metadata server, it does not reach.
+        command.env("NO_GCE_CHECK", "true").env("NO_PROXY", "127.0.0.1");
+        command.env("HTTP_PROXY", "http://127.0.0.1:9").env("HTTPS_PROXY", "http://127.0.0.1:9");
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let output = tokio::task::spawn_blocking(move || {
             let mut child = command.stderr(std::process::Stdio::piped()).spawn()?;

@@ -12,8 +12,8 @@ use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rustls::pki_types::alg_id;
 use serde_json::{Value, json};
 
-use super::answer::{self, oauth_error};
 use super::World;
+use super::answer::{self, oauth_error};
 use crate::tls_server::{Request, Response};
 
 /// Whom a JWT is for (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>).
@@ -23,6 +23,8 @@ pub(super) const CLIENT_ID: &str = "gcloud.apps.googleusercontent.com";
 pub(super) const CLIENT_SECRET: &str = "not-so-secret";
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// All that acting as a service account needs.
+const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 const LIFE: u64 = 3600;
 
 /// An RSA key: the private half as PKCS #8 PEM, the public half as PKCS #1 DER.
@@ -74,7 +76,9 @@ impl World {
         if issued > now || ends <= now || ends - issued > 3600 {
             return bad("Token must be a short-lived token (60 minutes) and in a reasonable timeframe.");
         }
-        if claims["aud"] != OAUTH_AUDIENCE && claims["aud"].as_str().is_none_or(|uri| !uri.starts_with("http://127.0.0.1")) {
+        if claims["aud"] != OAUTH_AUDIENCE
+            && claims["aud"].as_str().is_none_or(|uri| !uri.starts_with("http://127.0.0.1"))
+        {
             return bad("wrong audience");
         }
         if claims["scope"] != SCOPE {
@@ -92,11 +96,13 @@ impl World {
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-            ("scope", SCOPE),
         ] {
             if field(name) != expected {
                 return refused("invalid_request", &format!("Invalid value for {name}"));
             }
+        }
+        if ![SCOPE, IAM_SCOPE].contains(&field("scope")) {
+            return refused("invalid_scope", "Some requested scopes were invalid.");
         }
         let Some(provider) = field("audience").strip_prefix("//iam.googleapis.com/") else {
             return refused("invalid_request", "Invalid value for audience");

@@ -4,10 +4,12 @@ import base64
 import json
 import sys
 
-import google.auth
+import google.auth.transport.requests
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth import identity_pool
 from google.cloud import secretmanager_v1
+from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 
 task = json.load(sys.stdin)
@@ -15,7 +17,14 @@ if "token" in task:
     credentials = Credentials(task["token"])
 else:
     scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-    credentials, _ = google.auth.load_credentials_from_dict(task["credentials"], scopes=scopes)
+    kinds = {
+        "service_account": service_account.Credentials.from_service_account_info,
+        "external_account": identity_pool.Credentials.from_info,
+    }
+    credentials = kinds[task["credentials"]["type"]](task["credentials"], scopes=scopes)
+    # Left to itself, the client would sign a token for the service alone and ask nobody.
+    credentials.refresh(google.auth.transport.requests.Request())
+    credentials = Credentials(credentials.token)
 client = secretmanager_v1.SecretManagerServiceClient(
     credentials=credentials,
     transport="rest",

@@ -234,8 +234,7 @@ async fn a_person_logs_in_with_what_gcloud_has() {
     google.gcp.permit_only("ada@example.com", &[]);
     assert_eq!(kind(&read(&backend, "K").await), ErrorKind::PermissionDenied, "with the person's own rights");
     let revoked = json!({"refresh_token": CANARY});
-    let revoked: Value =
-        json!({"type": "authorized_user", "client_id": person["client_id"], "client_secret": person["client_secret"],
+    let revoked: Value = json!({"type": "authorized_user", "client_id": person["client_id"], "client_secret": person["client_secret"],
             "refresh_token": revoked["refresh_token"]});
     let error = read(&of_person(&google, Some(("adc.json", file(&revoked)))).await.unwrap(), "K").await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unauthenticated);

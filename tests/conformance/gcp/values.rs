@@ -75,7 +75,8 @@ async fn versions_by_number_alias_and_state() {
         assert_eq!(text(result.clone()), (value.to_owned(), version.to_owned()));
     }
     assert_eq!(results[4..].iter().map(kind).collect::<Vec<_>>(), [ErrorKind::VersionNotFound; 4]);
-    let probed: Vec<_> = backend.probe(&asked).await.into_iter().map(|found| found.map(|found| found.version)).collect();
+    let probed: Vec<_> =
+        backend.probe(&asked).await.into_iter().map(|found| found.map(|found| found.version)).collect();
     assert_eq!(probed[..4].iter().flatten().collect::<Vec<_>>(), ["4", "1", "2", "2"]);
     assert_eq!(probed[4..].iter().map(kind).collect::<Vec<_>>(), [ErrorKind::VersionNotFound; 4]);
     assert_eq!(kind(&only(backend.read(&[versioned("NONE", "1")]).await)), ErrorKind::NotFound);

@@ -27,6 +27,8 @@ use crate::value::SecretValue;
 
 /// Where tokens are given, unless something else is said.
 const OAUTH: &str = "https://oauth2.googleapis.com/token";
+/// All that acting as a service account needs.
+const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 /// The life of a service account's token, and the longest that needs no leave of the organisation.
 const LIFE: Duration = Duration::from_secs(3600);
 /// The life of a token whose answer has none (RFC 6749 section 5.1 leaves it out at will).
@@ -64,11 +66,7 @@ struct Generated {
 impl Federated {
     /// `provider` in any of the forms that Google shows it in: `projects/…`, `//iam.googleapis.com/projects/…`, and that
     /// with `https:` before it.
-    pub(super) fn new(
-        provider: &str,
-        account: &ServiceAccountToken,
-        references: &References,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(provider: &str, account: &ServiceAccountToken, references: &References) -> Result<Self, Error> {
         let path = provider.strip_prefix("https:").unwrap_or(provider);
         let path = path.strip_prefix("//iam.googleapis.com/").unwrap_or(path);
         let plain = |part: &str| {
@@ -112,6 +110,10 @@ impl Impersonated {
 impl Places {
     /// Exchanges a ServiceAccount's token for one of Google.
     pub(super) async fn exchange(&self, federated: &Federated) -> Result<Issued, Error> {
+        self.exchange_for(SCOPE, federated).await
+    }
+
+    async fn exchange_for(&self, scope: &str, federated: &Federated) -> Result<Issued, Error> {
         let Federated { account, references, audience, token_audience } = federated;
         let subject = references.token(account, token_audience).await?;
         let tried = format!("exchange the token of ServiceAccount {} at Google", account.name);
@@ -121,7 +123,7 @@ impl Places {
         let fields = [
             ("grant_type", plain("urn:ietf:params:oauth:grant-type:token-exchange")),
             ("audience", plain(audience)),
-            ("scope", plain(SCOPE)),
+            ("scope", plain(scope)),
             ("requested_token_type", plain("urn:ietf:params:oauth:token-type:access_token")),
             ("subject_token_type", plain("urn:ietf:params:oauth:token-type:jwt")),
             ("subject_token", Zeroizing::new(subject)),
@@ -130,15 +132,16 @@ impl Places {
         self.granted(&format!("{}/v1/token", self.sts), &fields, &tried, hint).await
     }
 
-    /// Asks for a token of a service account.
-    pub(super) async fn impersonate(&self, account: &Impersonated, token: &SecretValue) -> Result<Issued, Error> {
+    /// Asks for a token of a service account, with one that is good for nothing else.
+    pub(super) async fn impersonate(&self, account: &Impersonated, federated: &Federated) -> Result<Issued, Error> {
+        let token = self.exchange_for(IAM_SCOPE, federated).await?.token;
         let Impersonated { email } = account;
         let tried = format!("act as the service account {email}");
         let url = format!("{}/v1/projects/-/serviceAccounts/{email}:generateAccessToken", self.iam_credentials);
         // The life that was asked for is the one that counts: the end in the answer is by Google's clock.
         let body = json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFE.as_secs())}).to_string();
         let mut request = post(&url, "application/json", Bytes::from(body), &tried)?;
-        request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
+        request.headers_mut().insert(AUTHORIZATION, bearer(&token)?);
         let answer = Answer::new(self.client.send(request).await?);
         if answer.status != 200 {
             return Err(of_impersonation(&answer, &tried));

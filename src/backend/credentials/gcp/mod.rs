@@ -205,8 +205,7 @@ impl Login {
             return Ok((bearer(&kept.token)?, state.number));
         }
         if let Some(Failed { error, at }) = &state.failed
-            && (self.ended.load(Ordering::SeqCst) != ended
-                || (!error.kind.is_transient() && at.elapsed() < REMEMBERED))
+            && (self.ended.load(Ordering::SeqCst) != ended || (!error.kind.is_transient() && at.elapsed() < REMEMBERED))
         {
             return Err(error.clone());
         }
@@ -243,10 +242,7 @@ impl Login {
     async fn log_in(&self) -> Result<Issued, Error> {
         match &self.source {
             Source::Federated(federated, None) => self.places.exchange(federated).await,
-            Source::Federated(federated, Some(impersonated)) => {
-                let federated = self.places.exchange(federated).await?;
-                self.places.impersonate(impersonated, &federated.token).await
-            }
+            Source::Federated(federated, Some(account)) => self.places.impersonate(account, federated).await,
             Source::Key(key) => self.places.grant(key.token_uri(), &key.grant()?, &key.tried()).await,
             Source::Refresh(refresh) => {
                 self.places.grant(refresh.token_uri(), &refresh.grant(), &refresh.tried()).await

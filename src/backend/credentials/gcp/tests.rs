@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::*;
 use super::person::source;
+use super::*;
 use crate::api::store::ServiceAccountToken;
 use crate::backend::credentials::{References, StoreRights};
 use crate::backend::network::Settings;
