@@ -318,3 +318,8 @@ impl Gcp {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a JSON pointer leads to; null if it is nothing.
+fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}

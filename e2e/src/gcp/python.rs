@@ -49,8 +49,10 @@ impl Client {
     }
 
     async fn start(&self, mut task: Value) -> anyhow::Result<Vec<Value>> {
-        task["endpoint"] = json!(self.endpoint);
-        task["project"] = json!(PROJECT);
+        if let Value::Object(task) = &mut task {
+            task.insert("endpoint".to_owned(), json!(self.endpoint));
+            task.insert("project".to_owned(), json!(PROJECT));
+        }
         let input = task.to_string();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/gcp/client.py");
         let mut command = std::process::Command::new(&self.python);

@@ -22,7 +22,7 @@ use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{PROJECT, PROJECT_NUMBER, World, answer};
+use super::{PROJECT, PROJECT_NUMBER, World, answer, at};
 use crate::tls_server::{Request, Response};
 
 /// <https://cloud.google.com/secret-manager/quotas#content_limits>
@@ -196,10 +196,10 @@ impl World {
         if id.is_empty() || id.len() > 255 || !id.chars().all(legal) {
             return answer::error("INVALID_ARGUMENT", "The provided Secret ID does not match the expected format.");
         }
-        let replication = body["replication"].clone();
-        let replicas = replication["userManaged"]["replicas"].as_array();
+        let replication = at(&body, "/replication").clone();
+        let replicas = at(&replication, "/userManaged/replicas").as_array();
         let is_placed = replication.get("automatic").is_some()
-            || replicas.is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["location"].is_string()));
+            || replicas.is_some_and(|all| !all.is_empty() && all.iter().all(|one| at(one, "/location").is_string()));
         if !is_placed {
             return answer::error("INVALID_ARGUMENT", "secret.replication must be provided.");
         }
@@ -235,7 +235,7 @@ impl World {
         let etag = self.etag();
         let Some(secret) = self.secrets.get_mut(id) else { return no_secret(id) };
         let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-        let data = STANDARD.decode(body["payload"]["data"].as_str().unwrap_or_default());
+        let data = STANDARD.decode(at(&body, "/payload/data").as_str().unwrap_or_default());
         let Ok(data) = data else { return answer::error("INVALID_ARGUMENT", "Invalid value at 'payload.data'") };
         if data.is_empty() {
             return answer::error("INVALID_ARGUMENT", "Secret Payload cannot be empty.");
@@ -245,7 +245,7 @@ impl World {
             return answer::error("INVALID_ARGUMENT", &message);
         }
         // An int64 is a string in JSON, and some clients write a number.
-        let sum = &body["payload"]["dataCrc32c"];
+        let sum = at(&body, "/payload/dataCrc32c");
         let sum = sum.as_str().map(str::to_owned).or_else(|| sum.as_i64().map(|sum| sum.to_string()));
         let is_summed = sum.is_some();
         if sum.is_some_and(|sum| sum != crc32c(&data).to_string()) {

@@ -12,8 +12,8 @@ use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rustls::pki_types::alg_id;
 use serde_json::{Value, json};
 
-use super::World;
 use super::answer::{self, oauth_error};
+use super::{World, at};
 use crate::tls_server::{Request, Response};
 
 /// Whom a JWT is for (<https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>).
@@ -65,23 +65,26 @@ impl World {
         let Some((signed, signature)) = assertion.rsplit_once('.') else { return bad("not signed") };
         let Some((header, claims)) = signed.split_once('.') else { return bad("not of three parts") };
         let (header, claims) = (decoded(header), decoded(claims));
-        let email = claims["iss"].as_str().unwrap_or_default();
+        let email = at(&claims, "/iss").as_str().unwrap_or_default();
         let Some((id, public)) = self.keys.get(email) else { return bad("account not found") };
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
-        if header["alg"] != "RS256" || header["kid"] != json!(id) || !is_signed(public, signed, &signature) {
+        if at(&header, "/alg") != "RS256"
+            || at(&header, "/kid") != id.as_str()
+            || !is_signed(public, signed, &signature)
+        {
             return Err("Invalid JWT Signature.".to_owned());
         }
         let now = jiff::Timestamp::now().as_second();
-        let (issued, ends) = (claims["iat"].as_i64().unwrap_or(0), claims["exp"].as_i64().unwrap_or(0));
+        let (issued, ends) = (at(&claims, "/iat").as_i64().unwrap_or(0), at(&claims, "/exp").as_i64().unwrap_or(0));
         if issued > now || ends <= now || ends - issued > 3600 {
             return bad("Token must be a short-lived token (60 minutes) and in a reasonable timeframe.");
         }
-        if claims["aud"] != OAUTH_AUDIENCE
-            && claims["aud"].as_str().is_none_or(|uri| !uri.starts_with("http://127.0.0.1"))
+        if at(&claims, "/aud") != OAUTH_AUDIENCE
+            && at(&claims, "/aud").as_str().is_none_or(|uri| !uri.starts_with("http://127.0.0.1"))
         {
             return bad("wrong audience");
         }
-        if claims["scope"] != SCOPE {
+        if at(&claims, "/scope") != SCOPE {
             return bad("no scope");
         }
         Ok(email.to_owned())
@@ -111,7 +114,7 @@ impl World {
             return refused("invalid_target", "The target service indicated by the audience parameters is invalid.");
         };
         let claims = field("subject_token").split('.').nth(1).map(decoded).unwrap_or_default();
-        let audience = match &claims["aud"] {
+        let audience = match at(&claims, "/aud") {
             Value::Array(all) => all.clone(),
             one => vec![one.clone()],
         };
@@ -119,10 +122,10 @@ impl World {
         if !own.iter().any(|own| audience.contains(&json!(own))) {
             return refused("invalid_grant", "The audience in ID Token does not match the expected audience.");
         }
-        if claims["exp"].as_i64().unwrap_or(0) <= jiff::Timestamp::now().as_second() {
+        if at(&claims, "/exp").as_i64().unwrap_or(0) <= jiff::Timestamp::now().as_second() {
             return refused("invalid_grant", "ID Token is stale to sign-in.");
         }
-        let subject = claims["sub"].as_str().unwrap_or_default().to_owned();
+        let subject = at(&claims, "/sub").as_str().unwrap_or_default().to_owned();
         if !subjects.contains(&subject) {
             let why = "The given credential is rejected by the attribute condition.";
             return oauth_error(StatusCode::UNAUTHORIZED, "unauthorized_client", why);
@@ -145,7 +148,8 @@ impl World {
             return answer::error_for("PERMISSION_DENIED", message, "IAM_PERMISSION_DENIED");
         }
         let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-        if body["scope"] != json!([SCOPE]) || body["lifetime"].as_str().is_none_or(|life| life != "3600s") {
+        if *at(&body, "/scope") != json!([SCOPE]) || at(&body, "/lifetime").as_str().is_none_or(|life| life != "3600s")
+        {
             return answer::error("INVALID_ARGUMENT", "Request contains an invalid argument.");
         }
         match self.token(email) {

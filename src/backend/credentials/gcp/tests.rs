@@ -57,10 +57,10 @@ fn an_account_to_act_as_is_an_address() {
 fn what_is_no_key_is_told_without_being_shown() {
     let network = network();
     let good = json!({"type": "service_account", "client_email": "a@b.c", "private_key": "canary-PEM",
-        "token_uri": "https://oauth2.googleapis.com/token"});
+        "universe_domain": "googleapis.com", "token_uri": "https://oauth2.googleapis.com/token"});
     let with = |field: &str, value: Value| {
         let mut key = good.clone();
-        key[field] = value;
+        *key.get_mut(field).unwrap() = value;
         key.to_string()
     };
     for (text, why) in [
