@@ -266,7 +266,8 @@ impl Gcp {
         }))
     }
 
-    /// Lets a subject of another issuer in, by the provider `projects/…/providers/…`.
+    /// Lets a subject of another issuer in, by the provider `projects/…/providers/…` or
+    /// `identitynamespace:…`.
     pub fn trust(&self, provider: &str, subject: &str) {
         self.world().providers.entry(provider.to_owned()).or_default().insert(subject.to_owned());
     }

@@ -107,19 +107,24 @@ impl World {
         if ![SCOPE, IAM_SCOPE].contains(&field("scope")) {
             return refused("invalid_scope", "Some requested scopes were invalid.");
         }
-        let Some(provider) = field("audience").strip_prefix("//iam.googleapis.com/") else {
-            return refused("invalid_request", "Invalid value for audience");
+        let audience = field("audience");
+        // Of a pool that somebody made, or of the one that a cluster of GKE has by itself.
+        let (provider, own) = match (audience.strip_prefix("//iam.googleapis.com/"), audience.split_once(':')) {
+            (Some(path), _) => (path, vec![audience.to_owned(), format!("https:{audience}")]),
+            (None, Some(("identitynamespace", rest))) => {
+                (audience, rest.split_once(':').map(|(pool, _)| pool.to_owned()).into_iter().collect())
+            }
+            _ => return refused("invalid_request", "Invalid value for audience"),
         };
         let Some(subjects) = self.providers.get(provider) else {
             return refused("invalid_target", "The target service indicated by the audience parameters is invalid.");
         };
         let claims = field("subject_token").split('.').nth(1).map(decoded).unwrap_or_default();
-        let audience = match at(&claims, "/aud") {
+        let given = match at(&claims, "/aud") {
             Value::Array(all) => all.clone(),
             one => vec![one.clone()],
         };
-        let own = [format!("//iam.googleapis.com/{provider}"), format!("https://iam.googleapis.com/{provider}")];
-        if !own.iter().any(|own| audience.contains(&json!(own))) {
+        if !own.iter().any(|own| given.contains(&json!(own))) {
             return refused("invalid_grant", "The audience in ID Token does not match the expected audience.");
         }
         if at(&claims, "/exp").as_i64().unwrap_or(0) <= jiff::Timestamp::now().as_second() {

@@ -104,6 +104,9 @@ async fn a_login_that_is_refused_is_not_repeated_for_every_key() {
     log::assert_clean();
 }
 
+/// The provider that a cluster of GKE has by itself, as the clients of many projects name it to Google.
+const GKE: &str = "identitynamespace:payments-prod.svc.id.goog:https://container.googleapis.com/v1/projects/payments-prod/locations/europe-west1/clusters/prod";
+
 fn identity(account: &str, audience: Option<&str>, email: Option<&str>) -> GcpAuth {
     let identity = GcpWorkloadIdentity {
         provider: PROVIDER.into(),
@@ -168,6 +171,15 @@ async fn a_service_account_is_a_federated_identity() {
     assert_eq!(google.gcp.requests().len(), before, "no token left the cluster");
     let wrong = connect(identity("reader", Some("somebody-else"), None)).await;
     assert_eq!(kind(&read(&wrong, "K").await), ErrorKind::Unauthenticated);
+
+    google.gcp.trust(GKE, &subject);
+    for email in [None, Some(READER)] {
+        let mut auth = identity("reader", None, email);
+        auth.workload_identity.as_mut().unwrap().provider = GKE.into();
+        let expected = if email.is_some() { Ok(CANARY) } else { Err(ErrorKind::PermissionDenied) };
+        let found = read(&connect(auth).await, "K").await.map_err(|error| error.kind);
+        assert_eq!(found.map(|found| found.value.equals(CANARY.as_bytes())), expected.map(|_| true));
+    }
     log::assert_clean();
 }
 

@@ -64,28 +64,56 @@ struct Generated {
 }
 
 impl Federated {
-    /// `provider` in any of the forms that Google shows it in: `projects/…`, `//iam.googleapis.com/projects/…`, and that
-    /// with `https:` before it.
     pub(super) fn new(provider: &str, account: &ServiceAccountToken, references: &References) -> Result<Self, Error> {
-        let path = provider.strip_prefix("https:").unwrap_or(provider);
-        let path = path.strip_prefix("//iam.googleapis.com/").unwrap_or(path);
+        let Provider { audience, token_audience } = Provider::parse(provider)?;
+        Ok(Self { account: account.clone(), references: references.clone(), audience, token_audience })
+    }
+}
+
+/// Who lets the cluster's ServiceAccounts in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Provider {
+    /// Its name as the Security Token Service has it.
+    pub(super) audience: String,
+    /// Whom it takes tokens for.
+    pub(super) token_audience: String,
+}
+
+impl Provider {
+    /// A provider of a pool in any of the forms that Google shows it in (`projects/…`, `//iam.googleapis.com/projects/…`,
+    /// and that with `https:` before it), or the one that a cluster of GKE has by itself
+    /// (`identitynamespace:<project>.svc.id.goog:https://container.googleapis.com/v1/projects/…`).
+    pub(super) fn parse(provider: &str) -> Result<Self, Error> {
+        let unusable = || {
+            invalid(
+                "auth.workloadIdentity.provider is not of the form \
+                 projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, or \
+                 identitynamespace:PROJECT.svc.id.goog:CLUSTER for GKE",
+            )
+        };
         let plain = |part: &str| {
             !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
         };
+        if let Some(rest) = provider.strip_prefix("identitynamespace:") {
+            let (pool, cluster) = rest.split_once(':').ok_or_else(unusable)?;
+            let path = ["https://container.googleapis.com/v1/", "https://gkehub.googleapis.com/"]
+                .into_iter()
+                .find_map(|start| cluster.strip_prefix(start))
+                .ok_or_else(unusable)?;
+            if !(pool.ends_with(".svc.id.goog") && plain(pool) && path.split('/').all(plain)) {
+                return Err(unusable());
+            }
+            return Ok(Self { audience: provider.to_owned(), token_audience: pool.to_owned() });
+        }
+        let path = provider.strip_prefix("https:").unwrap_or(provider);
+        let path = path.strip_prefix("//iam.googleapis.com/").unwrap_or(path);
         let parts: Vec<&str> = path.split('/').collect();
         match parts.as_slice() {
             ["projects", project, "locations", location, "workloadIdentityPools", pool, "providers", name]
                 if [*project, *location, *pool, *name].into_iter().all(plain) => {}
-            _ => {
-                return Err(invalid(
-                    "auth.workloadIdentity.provider is not of the form \
-                     projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER",
-                ));
-            }
+            _ => return Err(unusable()),
         }
         Ok(Self {
-            account: account.clone(),
-            references: references.clone(),
             audience: format!("//iam.googleapis.com/{path}"),
             // What a provider takes that names no audiences: its own name, with or without the scheme
             // (https://cloud.google.com/iam/docs/reference/rest/v1/projects.locations.workloadIdentityPools.providers#oidc).

@@ -4,12 +4,10 @@
 
 use serde_json::{Value, json};
 
+use super::exchange::Provider;
 use super::person::source;
 use super::*;
-use crate::api::store::ServiceAccountToken;
-use crate::backend::credentials::{References, StoreRights};
 use crate::backend::network::Settings;
-use crate::cluster::Objects;
 
 fn network() -> Network {
     // Another test may have been first.
@@ -17,21 +15,18 @@ fn network() -> Network {
     Network::new(Settings::default()).unwrap()
 }
 
-fn references() -> References {
-    let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let objects = Objects::new(crate::cluster::client(config).unwrap());
-    References::new(objects, "payments".into(), StoreRights::default())
-}
-
-#[tokio::test]
-async fn a_provider_is_taken_in_every_form_that_google_shows() {
-    let (account, references) = (ServiceAccountToken::default(), references());
-    let new = |provider: &str| Federated::new(provider, &account, &references).map_err(|error| error.kind);
+#[test]
+fn a_provider_is_taken_in_every_form_that_google_shows() {
     let path = "projects/123456789012/locations/global/workloadIdentityPools/clusters/providers/prod-1";
     for start in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
-        assert!(new(&format!("{start}{path}")).is_ok(), "{start}");
+        let parsed = Provider::parse(&format!("{start}{path}")).unwrap();
+        assert_eq!(parsed.audience, format!("//iam.googleapis.com/{path}"));
+        assert_eq!(parsed.token_audience, format!("https://iam.googleapis.com/{path}"));
     }
+    let gke = "identitynamespace:payments-prod.svc.id.goog:\
+               https://container.googleapis.com/v1/projects/payments-prod/locations/europe-west1/clusters/prod";
+    let parsed = Provider::parse(gke).unwrap();
+    assert_eq!((parsed.audience.as_str(), parsed.token_audience.as_str()), (gke, "payments-prod.svc.id.goog"));
     for bad in [
         "",
         "clusters",
@@ -40,8 +35,12 @@ async fn a_provider_is_taken_in_every_form_that_google_shows() {
         "projects/1/locations/global/workloadIdentityPools/a b/providers/p",
         "https://iam.example.com/projects/1/locations/global/workloadIdentityPools/c/providers/p",
         "projects/1/locations/global/workloadIdentityPools/c/providers/p/x",
+        "identitynamespace:payments-prod.svc.id.goog",
+        "identitynamespace:kubernetes:https://container.googleapis.com/v1/projects/p",
+        "identitynamespace:payments-prod.svc.id.goog:https://elsewhere.example/v1/projects/p",
+        "identitynamespace:payments-prod.svc.id.goog:https://container.googleapis.com/v1/",
     ] {
-        assert_eq!(new(bad).err(), Some(ErrorKind::InvalidConfig), "{bad}");
+        assert_eq!(Provider::parse(bad).err().map(|error| error.kind), Some(ErrorKind::InvalidConfig), "{bad}");
     }
 }
 
