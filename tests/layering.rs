@@ -66,6 +66,12 @@ const LAYERS: &[Layer] = &[
         may_import: &["api", "value", "contract", "network", "credentials"],
         without: &["kube::", "std::env"],
     },
+    Layer {
+        name: "gcp driver",
+        modules: &["backend::gcp_secret_manager::*"],
+        may_import: &["api", "value", "contract", "network", "credentials", "encoding"],
+        without: &["kube::", "std::env"],
+    },
     Layer { name: "encoding", modules: &["backend::encoding"], may_import: &["api", "value"], without: IMPURE },
     Layer {
         name: "network",
@@ -114,6 +120,7 @@ const LAYERS: &[Layer] = &[
             "sops driver",
             "vault driver",
             "aws drivers",
+            "gcp driver",
         ],
         without: &["std::env"],
     },

@@ -5,6 +5,7 @@
 //! | [`account`] | an ordinary user of the machine, who may see little |
 //! | [`tools`] | pinned programs: Go ones (etcd, kube-apiserver, kubectl, sops, helm, vault) built once from source, and moto |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
+//! | [`gcp`] | a Google Cloud on loopback: Secret Manager, and what gives tokens for it |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
 //! | [`moto`] | an AWS on loopback: Secrets Manager, SSM, STS, IAM and KMS |
 //! | [`vault`] | HashiCorp Vault: a development server, and one with TLS and a seal |
@@ -24,14 +25,17 @@ pub mod account;
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;
+pub mod gcp;
 pub mod moto;
 pub mod process;
+mod tls_server;
 pub mod tools;
 pub mod vault;
 pub mod wait;
 
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::{Fault, FaultProxy, Matching};
+pub use gcp::{Gcp, GcpPythonClient, GcpRequest};
 pub use moto::Moto;
 pub use vault::{Vault, VaultRequest};
 pub use wait::wait_until;

@@ -1,6 +1,6 @@
 //! The pinned programs that tests, demo and benchmark run, built once from source.
 //!
-//! Most are Go modules; moto is a Python package. Each Go program is a Go module under `e2e/tools/` that holds nothing but pins. Its programs go to
+//! Most are Go modules; moto and Google's client are Python packages. Each Go program is a Go module under `e2e/tools/` that holds nothing but pins. Its programs go to
 //! `<repository>/.tools/<module>-<hash>/`, where the hash is that of `go.mod` and `go.sum`: they are built again when a
 //! pin changes and at no other time.
 
@@ -119,6 +119,16 @@ impl Tool {
 /// When Go is missing or too old, or the build fails: with the end of the build's output.
 pub async fn path(tool: Tool) -> anyhow::Result<PathBuf> {
     tokio::task::spawn_blocking(move || build::ensure(tool)).await.context("the build was interrupted")?
+}
+
+/// Returns the interpreter of an environment with Google's Python client of Secret Manager, after installing it if it is
+/// not there yet: see [`crate::GcpPythonClient`].
+///
+/// # Errors
+///
+/// When Python is missing or too old, or the installation fails: with what it said.
+pub async fn google_client() -> anyhow::Result<PathBuf> {
+    tokio::task::spawn_blocking(python::ensure_google_client).await.context("the installation was interrupted")?
 }
 
 /// Returns where `moto_server` is, after installing it if it is not there yet: see [`crate::Moto`].

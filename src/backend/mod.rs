@@ -7,6 +7,7 @@
 //! | `awsSecretsManager` | `backend::aws_secrets_manager` | 20 a call | yes | with a way back | yes | stage, id | no |
 //! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
+//! | `gcpSecretManager` | `backend::gcp_secret_manager` | yes | yes | yes | yes | number, alias | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
@@ -28,6 +29,7 @@ pub mod connect;
 pub mod credentials;
 pub mod encoding;
 mod error;
+pub mod gcp_secret_manager;
 pub mod guarded;
 pub mod kubernetes;
 pub mod memory;

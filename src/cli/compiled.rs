@@ -236,6 +236,15 @@ impl Compiled<'_> {
         })
     }
 
+    /// Whether a store is in Google Cloud Secret Manager, which takes credentials of the person.
+    #[must_use]
+    pub fn is_gcp(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.gcp_secret_manager.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.gcp_secret_manager.is_some(),
+        })
+    }
+
     /// Connects a store of the plan.
     ///
     /// # Errors

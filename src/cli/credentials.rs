@@ -4,15 +4,22 @@
 //! (<https://developer.hashicorp.com/vault/docs/commands#environment-variables>). It goes to the host of `VAULT_ADDR` and
 //! to those of `--allow-endpoint`, whatever a Store says. `VAULT_NAMESPACE` is not read: the Store says where its values
 //! are, to the operator and to its users alike.
+//!
+//! Google: an access token in `GOOGLE_OAUTH_ACCESS_TOKEN`, as Atmos and Terraform read it, or in
+//! `CLOUDSDK_AUTH_ACCESS_TOKEN`, as gcloud does; else the file of `GOOGLE_APPLICATION_CREDENTIALS`; else the one that
+//! `gcloud auth application-default login` leaves in gcloud's folder
+//! (<https://cloud.google.com/docs/authentication/application-default-credentials>). The metadata server of a machine is
+//! not asked: what it gives belongs to the machine.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
 use super::compiled::Compiled;
 use super::{identities, process};
 use crate::backend::credentials::UserCredentials;
+use crate::backend::credentials::gcp::Personal;
 use crate::backend::network::AllowedHost;
 use crate::backend::{Error, ErrorKind};
 use crate::model::StoreRef;
@@ -27,7 +34,11 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef) -> Result<UserCredenti
         true => vault_token(&process::variable)?,
         false => None,
     };
-    Ok(UserCredentials { vault, ..UserCredentials::default() })
+    let gcp = match compiled.is_gcp(store) {
+        true => google(&process::variable)?,
+        false => None,
+    };
+    Ok(UserCredentials { vault, gcp, ..UserCredentials::default() })
 }
 
 /// The host of `VAULT_ADDR`: whoever sets it wants Vault's token to go there.
@@ -47,8 +58,41 @@ fn vault_token(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<(St
     }
     let home = if cfg!(windows) { variable("USERPROFILE") } else { variable("HOME") };
     let Some(path) = home.map(|home| PathBuf::from(home).join(".vault-token")) else { return Ok(None) };
-    match identities::read(&path) {
-        Ok(token) => Ok(Some((path.display().to_string(), token))),
+    at(&path)
+}
+
+fn google(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<(String, Personal)>, Error> {
+    for name in ["GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"] {
+        if let Some(token) = variable(name).filter(|token| !token.is_empty()) {
+            return Ok(Some((name.to_owned(), Personal::Token(SecretValue::new(token.into_encoded_bytes())))));
+        }
+    }
+    let named = variable("GOOGLE_APPLICATION_CREDENTIALS").filter(|path| !path.is_empty());
+    let Some(path) = named.clone().map(PathBuf::from).or_else(|| gcloud_file(variable)) else { return Ok(None) };
+    match at(&path)? {
+        Some((origin, text)) => Ok(Some((origin, Personal::File(text)))),
+        None if named.is_some() => {
+            let message = format!("there is no {}, which GOOGLE_APPLICATION_CREDENTIALS names", path.display());
+            Err(Error::new(ErrorKind::Unauthenticated, message))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Where `gcloud auth application-default login` puts its file.
+fn gcloud_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let folder = match variable("CLOUDSDK_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None if cfg!(windows) => PathBuf::from(variable("APPDATA")?).join("gcloud"),
+        None => PathBuf::from(variable("HOME")?).join(".config").join("gcloud"),
+    };
+    Some(folder.join("application_default_credentials.json"))
+}
+
+/// A file with credentials under its own name; `None` if there is none.
+fn at(path: &Path) -> Result<Option<(String, SecretValue)>, Error> {
+    match identities::read(path) {
+        Ok(text) => Ok(Some((path.display().to_string(), text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let message = format!("could not read {}: {}", path.display(), error.kind());
@@ -81,6 +125,45 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();
         assert!(vault_token(&at_home).err().unwrap().message.contains(".vault-token"));
+    }
+
+    #[test]
+    fn googles_tokens_go_before_files_and_named_files_before_gclouds_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let default = home.join(".config/gcloud/application_default_credentials.json");
+        std::fs::create_dir_all(default.parent().unwrap()).unwrap();
+        let (named, configured) = (folder.path().join("named.json"), folder.path().join("config"));
+        std::fs::create_dir(&configured).unwrap();
+        let in_config = configured.join("application_default_credentials.json");
+        for file in [&default, &named, &in_config] {
+            std::fs::write(file, "{}").unwrap();
+        }
+        let find = |variables: &[(&str, &Path)]| {
+            let variable = |wanted: &str| {
+                let found = variables.iter().find(|(name, _)| *name == wanted);
+                found.map(|(_, value)| value.as_os_str().to_owned())
+            };
+            google(&variable).map(|found| found.map(|(origin, _)| origin))
+        };
+        let shown = |path: &Path| Ok(Some(path.display().to_string()));
+        let at_home = ("HOME", home.as_path());
+        let config = ("CLOUDSDK_CONFIG", configured.as_path());
+        let file = ("GOOGLE_APPLICATION_CREDENTIALS", named.as_path());
+        let (gcloud, oauth) = ("CLOUDSDK_AUTH_ACCESS_TOKEN", "GOOGLE_OAUTH_ACCESS_TOKEN");
+        assert_eq!(find(&[]), Ok(None));
+        assert_eq!(find(&[("HOME", Path::new("/does/not/exist"))]), Ok(None));
+        assert_eq!(find(&[at_home]), shown(&default));
+        assert_eq!(find(&[at_home, config]), shown(&in_config));
+        assert_eq!(find(&[at_home, config, file]), shown(&named));
+        assert_eq!(find(&[at_home, file, (gcloud, Path::new("ya29.x"))]), Ok(Some(gcloud.to_owned())));
+        let both = [file, (gcloud, Path::new("ya29.x")), (oauth, Path::new("ya29.y"))];
+        assert_eq!(find(&both), Ok(Some(oauth.to_owned())));
+        assert_eq!(find(&[file, (oauth, Path::new(""))]), shown(&named));
+        let nowhere = find(&[at_home, ("GOOGLE_APPLICATION_CREDENTIALS", Path::new("/does/not/exist"))]);
+        let error = nowhere.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unauthenticated);
+        assert_eq!(error.message, "there is no /does/not/exist, which GOOGLE_APPLICATION_CREDENTIALS names");
     }
 
     #[test]

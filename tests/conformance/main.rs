@@ -17,6 +17,7 @@ mod aws_secrets_manager;
 mod aws_ssm;
 mod cluster_answers;
 mod connect;
+mod gcp;
 mod kubernetes;
 mod log;
 mod memory;

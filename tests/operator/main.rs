@@ -9,6 +9,7 @@ mod aws;
 mod collisions;
 mod confined;
 mod deletion;
+mod gcp;
 mod gitops;
 mod gone_values;
 mod inheritance;

@@ -139,23 +139,6 @@ async fn a_cluster_store_serves_only_the_namespaces_that_it_admits() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_kind_of_store_that_is_not_built_in_says_so() -> anyhow::Result<()> {
-    let tenant = Tenant::new().await?;
-    let neighbour = Neighbour::start(&tenant).await?;
-    tenant
-        .store("google", "gcpSecretManager: {projectId: one, auth: {serviceAccountKey: {secret: google, key: json}}}")
-        .await?;
-    tenant.stack("prod", "{defaultStore: google, components: {terraform: {db: {secrets: {vars: {A: {}}}}}}}").await?;
-    let status = tenant.wait_reason("prod", Reason::Unsupported).await?;
-    let message = &condition(&status, READY).unwrap().message;
-    assert!(message.contains("gcpSecretManager"), "{message}");
-    let ready = tenant.wait_store("google", Reason::Unsupported).await?;
-    assert!(ready.message.contains("gcpSecretManager"), "{}", ready.message);
-    neighbour.still_syncs().await?;
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_version_is_refused_by_a_store_without_versions() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
     let value = tenant.canary();

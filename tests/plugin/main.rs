@@ -7,6 +7,7 @@
 mod describe;
 mod faults;
 mod fixture;
+mod gcp;
 mod get;
 mod list;
 mod operator;

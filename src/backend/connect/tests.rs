@@ -4,8 +4,7 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, GcpSecretManager, SopsAge, SopsAwsKms, SopsGcpKms,
-    SopsVaultTransit,
+    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -61,10 +60,9 @@ async fn refused(connection: &Connection, kubernetes: bool) -> (ErrorKind, Strin
 #[tokio::test]
 async fn kinds_of_later_versions_are_named() {
     let empty = Connection::default;
-    for (kind, connection) in [
-        ("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() }),
-        ("gcpSecretManager", Connection { gcp_secret_manager: Some(GcpSecretManager::default()), ..empty() }),
-    ] {
+    for (kind, connection) in
+        [("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() })]
+    {
         let message = format!("Store/app: store kind {kind} is not supported by this version");
         assert_eq!(refused(&connection, false).await, (ErrorKind::Unsupported, message));
         assert_eq!(super::kind(&connection, false), Some(kind));
