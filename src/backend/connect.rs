@@ -13,7 +13,7 @@ use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
 use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::sops::{self, ClusterSource, SourceKind};
-use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, vault};
+use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, azure_key_vault, vault};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
 use crate::cluster::Objects;
@@ -182,7 +182,10 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         }
         Provider::AwsSsm(spec) => (Arc::new(aws_ssm::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
         Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
-        Provider::AzureKeyVault(_) | Provider::GcpSecretManager(_) => {
+        Provider::AzureKeyVault(spec) => {
+            (Arc::new(azure_key_vault::connect(spec, &around).await.map_err(in_context)?), Vec::new())
+        }
+        Provider::GcpSecretManager(_) => {
             let message = format!("store kind {kind} is not supported by this version");
             return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
         }

@@ -7,6 +7,7 @@
 //! | `awsSecretsManager` | `backend::aws_secrets_manager` | 20 a call | yes | with a way back | yes | stage, id | no |
 //! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
+//! | `azureKeyVault` | `backend::azure_key_vault` | yes | yes | with a way back | yes | id | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
@@ -23,6 +24,7 @@
 pub mod aws;
 pub mod aws_secrets_manager;
 pub mod aws_ssm;
+pub mod azure_key_vault;
 pub mod batch;
 pub mod connect;
 pub mod credentials;

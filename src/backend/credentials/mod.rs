@@ -6,6 +6,7 @@
 //! plugin they are the person's own ([`UserCredentials`]), found by the command line.
 
 pub mod aws;
+pub mod azure;
 mod references;
 pub mod vault;
 
@@ -34,6 +35,8 @@ pub struct UserCredentials {
     pub age: Vec<(String, SecretValue)>,
     /// A token of Vault, and where it was found. It goes to no host that the person did not name.
     pub vault: Option<(String, SecretValue)>,
+    /// The application that the environment names for Azure; without one the Azure CLI is asked.
+    pub azure: Option<azure::AzureApplication>,
 }
 
 /// Everything around a store that its driver needs to connect.
