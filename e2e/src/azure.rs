@@ -229,8 +229,8 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
             }
         }
     };
-    let (status, body) =
-        answered.unwrap_or_else(|error| (500, json!({"error": {"code": "InternalError", "message": format!("{error:#}")}})));
+    let (status, body) = answered
+        .unwrap_or_else(|error| (500, json!({"error": {"code": "InternalError", "message": format!("{error:#}")}})));
     shared.lock().requests.push(AzureRequest { method: method.to_owned(), path: path.to_owned(), status });
     let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
     let mut response = Response::new(Full::new(body));

@@ -162,7 +162,12 @@ pub(super) async fn token(shared: &Shared, method: &str, path: &str, body: &[u8]
             return Ok(refused(401, "invalid_client", 700_213, message));
         }
     } else {
-        return Ok(refused(401, "invalid_client", 7_000_218, "The request body must contain client_assertion or client_secret."));
+        return Ok(refused(
+            401,
+            "invalid_client",
+            7_000_218,
+            "The request body must contain client_assertion or client_secret.",
+        ));
     }
     granted(shared, client, resource)
 }
@@ -179,15 +184,8 @@ async fn reviewed(issuer: &Client, token: &str) -> anyhow::Result<Option<String>
 
 /// `GET /metadata/identity/oauth2/token`, the service of a machine in Azure
 /// (<https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#get-a-token-using-http>).
-pub(super) fn metadata(
-    shared: &Shared,
-    method: &str,
-    query: &str,
-    marker: Option<&str>,
-) -> anyhow::Result<Answer> {
-    let refused = |description: &str| {
-        Ok((400, json!({"error": "invalid_request", "error_description": description})))
-    };
+pub(super) fn metadata(shared: &Shared, method: &str, query: &str, marker: Option<&str>) -> anyhow::Result<Answer> {
+    let refused = |description: &str| Ok((400, json!({"error": "invalid_request", "error_description": description})));
     let query = fields(query);
     if method != "GET" || marker != Some("true") {
         return refused("Required metadata header not specified");

@@ -15,7 +15,7 @@ use crate::control_plane::random_token;
 
 /// The versions of the interface that are answered
 /// (<https://learn.microsoft.com/rest/api/keyvault/keys/versioning-requests-and-responses>).
-const VERSIONS: [&str; 8] = ["7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01"];
+const VERSIONS: [&str; 9] = ["7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"];
 /// The largest page (`maxresults` of
 /// <https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets#uri-parameters>).
 const LARGEST_PAGE: usize = 25;
@@ -286,8 +286,10 @@ impl Secrets {
     /// the reference names; a secret that is not there has no versions.
     fn versions(&self, base: &str, name: &str, query: &[(String, String)]) -> Answer {
         let secret = self.present.get(&name.to_ascii_lowercase());
-        let mut versions: Vec<(&Secret, &Version)> =
-            secret.into_iter().flat_map(|secret| secret.versions.iter().map(move |version| (secret, version))).collect();
+        let mut versions: Vec<(&Secret, &Version)> = secret
+            .into_iter()
+            .flat_map(|secret| secret.versions.iter().map(move |version| (secret, version)))
+            .collect();
         versions.sort_by_key(|(_, version)| &version.id);
         let items = versions.into_iter();
         let items =

@@ -11,12 +11,29 @@ use super::build::{hash_of, lock, report, tools_folder};
 /// moto needs it.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// The path of `moto_server`, after installing it if it is not there yet.
-pub(super) fn ensure_moto() -> anyhow::Result<PathBuf> {
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/moto/requirements.txt");
+/// Packages that are pinned together in `e2e/tools/<folder>/requirements.txt`.
+pub(super) struct Packages {
+    folder: &'static str,
+    /// What is wanted of the environment, below its folder.
+    program: &'static str,
+    /// What they are, for people who wait.
+    what: &'static str,
+}
+
+/// The AWS of the tests.
+pub(super) const MOTO: Packages =
+    Packages { folder: "moto", program: "bin/moto_server", what: "moto, the AWS of the tests (about a minute, once)" };
+
+/// A client to hold the Azure of the tests against.
+pub(super) const AZURE: Packages =
+    Packages { folder: "azure", program: "bin/python", what: "Microsoft's client of Key Vault (some seconds, once)" };
+
+/// The path of the program, after installing it if it is not there yet.
+pub(super) fn ensure(Packages { folder, program, what }: &Packages) -> anyhow::Result<PathBuf> {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder).join("requirements.txt");
     let root = tools_folder();
-    let finished = root.join(format!("moto-{}", hash_of(&[&requirements])?));
-    let program = finished.join("bin/moto_server");
+    let finished = root.join(format!("{folder}-{}", hash_of(&[&requirements])?));
+    let program = finished.join(program);
     let complete = finished.join("complete");
     if complete.exists() {
         return Ok(program);
@@ -27,7 +44,7 @@ pub(super) fn ensure_moto() -> anyhow::Result<PathBuf> {
         return Ok(program);
     }
     check_python()?;
-    report(format_args!("installing moto, the AWS of the tests (about a minute, once)…"));
+    report(format_args!("installing {what}…"));
     // Programs in it begin with the path of its interpreter, so it cannot be renamed: a file says that it is complete.
     if finished.exists() {
         fs::remove_dir_all(&finished).with_context(|| format!("could not clear {}", finished.display()))?;
@@ -40,9 +57,9 @@ pub(super) fn ensure_moto() -> anyhow::Result<PathBuf> {
     let install = ["--require-hashes", "--requirement"];
     run(
         Command::new(finished.join("bin/python")).args(pip).args(install).arg(&requirements),
-        "install moto from its pinned requirements",
+        &format!("install {folder} from its pinned requirements"),
     )?;
-    fs::write(&complete, "").context("could not finish the virtual environment of moto")?;
+    fs::write(&complete, "").with_context(|| format!("could not finish the virtual environment of {folder}"))?;
     Ok(program)
 }
 
@@ -59,12 +76,12 @@ fn check_python() -> anyhow::Result<()> {
         .args(["-c", "import sys; print(*sys.version_info[:2])"])
         .output()
         .ok()
-        .with_context(|| format!("could not run `python3`, which serves the AWS of the tests: {hint}"))?;
+        .with_context(|| format!("could not run `python3`, which the tests need: {hint}"))?;
     let text = String::from_utf8_lossy(&version.stdout).trim().to_owned();
     let found = text.split_once(' ').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     anyhow::ensure!(
         found.is_some_and(|found: (u32, u32)| found >= OLDEST_PYTHON),
-        "`python3` is too old for the AWS of the tests (found {text:?}): {hint}"
+        "`python3` is too old for the tests (found {text:?}): {hint}"
     );
     Ok(())
 }

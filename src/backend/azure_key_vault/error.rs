@@ -94,7 +94,9 @@ fn retry_after(error: &azure_core::Error) -> Option<Duration> {
 fn meaning(status: u16, code: &str, inner: &str) -> (ErrorKind, &'static str) {
     match (status, code, inner) {
         (400, _, _) => (ErrorKind::InvalidConfig, "Key Vault does not take such a request (400)"),
-        (401, _, _) => (ErrorKind::Unauthenticated, "the vault does not accept the login: is it of the vault's tenant?"),
+        (401, _, _) => {
+            (ErrorKind::Unauthenticated, "the vault does not accept the login: is it of the vault's tenant?")
+        }
         (403, _, "SecretDisabled") => (
             ErrorKind::PermissionDenied,
             "it is disabled; az keyvault secret set-attributes --enabled true makes it readable",

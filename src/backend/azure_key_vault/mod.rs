@@ -159,9 +159,8 @@ impl Backend for AzureKeyVault {
         let mut names = BTreeSet::new();
         while let Some(item) = items.try_next().await.map_err(|error| from_sdk(&error, tried))? {
             let name = item.id.as_deref().and_then(identified).map(|(name, _)| name);
-            let is_wanted = |name: &&str| {
-                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-            };
+            let is_wanted =
+                |name: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
             names.extend(name.filter(is_wanted).map(str::to_owned));
         }
         Ok(names.into_iter().collect())

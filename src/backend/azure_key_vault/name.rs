@@ -80,7 +80,8 @@ mod tests {
     fn versions_are_hexadecimal_digits() {
         let good = "0123456789abcdef0123456789abcdef";
         assert!(asked("a", Some(good)).is_ok());
-        for version in ["", "1", "latest", &good.to_uppercase(), &format!("{good}0"), "../../keys/x", &"ü".repeat(16)] {
+        for version in ["", "1", "latest", &good.to_uppercase(), &format!("{good}0"), "../../keys/x", &"ü".repeat(16)]
+        {
             assert_eq!(asked("a", Some(version)), Err(ErrorKind::VersionNotFound), "{version}");
         }
     }

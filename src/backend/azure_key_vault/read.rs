@@ -4,9 +4,9 @@ use azure_security_keyvault_secrets::models::{Secret, SecretAttributes, SecretCl
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 
+use super::AzureKeyVault;
 use super::error::from_sdk;
 use super::name::{Asked, identified};
-use super::AzureKeyVault;
 use crate::backend::encoding::decode;
 use crate::backend::{Error, ErrorKind, Presence, Versioned};
 use crate::value::SecretValue;
@@ -21,8 +21,10 @@ pub(super) struct Known {
 impl AzureKeyVault {
     pub(super) async fn read_one(&self, asked: &Asked) -> Result<Versioned, Error> {
         let tried = asked.reading();
-        let options =
-            SecretClientGetSecretOptions { secret_version: asked.version.clone(), ..SecretClientGetSecretOptions::default() };
+        let options = SecretClientGetSecretOptions {
+            secret_version: asked.version.clone(),
+            ..SecretClientGetSecretOptions::default()
+        };
         let answer = match self.client.get_secret(&asked.name, Some(options)).await {
             Ok(answer) => answer.into_model(),
             Err(error) => Err(error),
@@ -97,17 +99,16 @@ impl AzureKeyVault {
         let Asked { name, version } = asked;
         // The vault said that there is nothing; who may not look closer learns no more.
         if version.is_some()
-            && self.known_versions(asked, "look").await.map_or_else(
-                |error| error.kind == ErrorKind::PermissionDenied,
-                |known| !known.is_empty(),
-            )
+            && self
+                .known_versions(asked, "look")
+                .await
+                .map_or_else(|error| error.kind == ErrorKind::PermissionDenied, |known| !known.is_empty())
         {
             return no_such_version(asked);
         }
         if self.client.get_deleted_secret(name, None).await.is_ok() {
-            let message = format!(
-                "the secret {name} is deleted: az keyvault secret recover brings it back, as does a new value"
-            );
+            let message =
+                format!("the secret {name} is deleted: az keyvault secret recover brings it back, as does a new value");
             return Error::new(ErrorKind::PendingDeletion, message);
         }
         Error::new(ErrorKind::NotFound, format!("there is no secret {name} in the vault"))

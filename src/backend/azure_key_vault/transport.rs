@@ -68,7 +68,10 @@ impl Transport {
 /// What the SDK takes for the vault's first answer.
 fn challenge() -> AsyncRawResponse {
     let mut headers = Headers::new();
-    headers.insert("www-authenticate", r#"Bearer authorization="https://login.invalid", resource="https://vault.invalid""#);
+    headers.insert(
+        "www-authenticate",
+        r#"Bearer authorization="https://login.invalid", resource="https://vault.invalid""#,
+    );
     AsyncRawResponse::from_bytes(StatusCode::Unauthorized, headers, Bytes::new())
 }
 
@@ -89,9 +92,8 @@ fn with_token(request: &Request, session: &Session) -> Result<network::Request, 
         made.headers_mut().insert(name, value);
     }
     let token = [b"Bearer ", session.token().expose()].concat();
-    let mut token = HeaderValue::from_maybe_shared(Bytes::from(token)).map_err(|_| {
-        Error::new(ErrorKind::Unauthenticated, "the token that was given for Azure is no text")
-    })?;
+    let mut token = HeaderValue::from_maybe_shared(Bytes::from(token))
+        .map_err(|_| Error::new(ErrorKind::Unauthenticated, "the token that was given for Azure is no text"))?;
     token.set_sensitive(true);
     made.headers_mut().insert(AUTHORIZATION, token);
     Ok(made)

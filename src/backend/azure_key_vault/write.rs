@@ -27,7 +27,8 @@ impl AzureKeyVault {
             return Err(refused(ErrorKind::TooLarge, format!("Key Vault holds {LARGEST} bytes at most")));
         }
         let text = std::str::from_utf8(stored.expose());
-        let no_text = |_| refused(ErrorKind::Unsupported, "Key Vault holds texts: encode it, such as by base64".to_owned());
+        let no_text =
+            |_| refused(ErrorKind::Unsupported, "Key Vault holds texts: encode it, such as by base64".to_owned());
         text.map(str::to_owned).map_err(no_text)
     }
 
@@ -115,7 +116,8 @@ impl AzureKeyVault {
             Err(error) if error.kind == ErrorKind::PendingDeletion => {}
             Err(error) => return Err(error),
         }
-        let purged = self.patiently(|| self.purge_deleted(asked), is_unfinished).await.map_err(|error| from_sdk(&error, &tried));
+        let purged =
+            self.patiently(|| self.purge_deleted(asked), is_unfinished).await.map_err(|error| from_sdk(&error, &tried));
         match purged {
             // Somebody else was first.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),

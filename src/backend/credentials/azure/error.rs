@@ -87,7 +87,9 @@ fn why(codes: &[u32]) -> &'static str {
         70_021 | 70_025 | 700_211 | 700_212 | 700_213 => {
             Some("no federated credential of the application fits the token's issuer, subject and audience")
         }
-        700_024 | 700_027 | 50_027 => Some("the ServiceAccount's token is not accepted: is the issuer's key published?"),
+        700_024 | 700_027 | 50_027 => {
+            Some("the ServiceAccount's token is not accepted: is the issuer's key published?")
+        }
         7_000_112 | 700_082 => Some("the application is disabled, or its grant has expired"),
         _ => None,
     });
@@ -124,7 +126,8 @@ mod tests {
             (503, ErrorKind::Unavailable, ErrorKind::Unavailable),
             (302, ErrorKind::Unexpected, ErrorKind::Unexpected),
         ] {
-            let (login_error, machine_error) = (of_login(&answer(status, body), "x"), of_machine(&answer(status, body), "x"));
+            let (login_error, machine_error) =
+                (of_login(&answer(status, body), "x"), of_machine(&answer(status, body), "x"));
             assert_eq!((login_error.kind, machine_error.kind), (login, machine), "{status}");
             for error in [login_error, machine_error] {
                 assert!(error.message.starts_with("cannot x: ") && !error.message.contains("REMOTE"), "{error}");

@@ -39,7 +39,10 @@ pub(super) enum Proof {
     /// A token of another issuer.
     Assertion(SecretValue),
     /// A token of a ServiceAccount, asked for when it is needed.
-    ServiceAccount { account: ServiceAccountToken, references: Box<References> },
+    ServiceAccount {
+        account: ServiceAccountToken,
+        references: Box<References>,
+    },
 }
 
 /// Where tokens are asked for.
@@ -145,7 +148,8 @@ async fn machine(client: Option<&str>, address: &Url, place: &Place) -> Result<I
 /// says on its standard error is not ours to repeat.
 async fn command_line(tenant: Option<&str>, resource: &str) -> Result<Issued, Error> {
     let failed = |what: &str| {
-        let message = format!("{what}: run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET");
+        let message =
+            format!("{what}: run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET");
         Error::new(ErrorKind::Unauthenticated, message)
     };
     let mut command = Command::new(if cfg!(windows) { "az.cmd" } else { "az" });
