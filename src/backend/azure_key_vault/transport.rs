@@ -17,6 +17,7 @@ use azure_core::time::{Duration, OffsetDateTime};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::Url;
+use tokio::sync::Semaphore;
 
 use crate::backend::credentials::azure::{Login, Session};
 use crate::backend::network::{self, Client, Response};
@@ -28,6 +29,8 @@ pub(super) struct Transport {
     pub(super) login: Arc<Login>,
     /// The vault: nothing else is asked.
     pub(super) vault: Url,
+    /// Turns to ask it: a vault that hangs must not cost a connection for each key.
+    pub(super) turns: Semaphore,
 }
 
 impl fmt::Debug for Transport {
@@ -55,6 +58,8 @@ impl Transport {
             let host = self.vault.host_str().unwrap_or_default();
             return Err(Error::new(ErrorKind::Unexpected, format!("an answer of {host} leads to another host")));
         }
+        let closed = |_| Error::new(ErrorKind::Unexpected, "the vault takes no calls: please report this defect");
+        let _turn = self.turns.acquire().await.map_err(closed)?;
         let session = self.login.session().await?;
         let answer = self.network.send(with_token(request, &session)?).await?;
         if answer.status() != http::StatusCode::UNAUTHORIZED || !self.login.give_up(&session).await {

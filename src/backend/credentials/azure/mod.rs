@@ -87,7 +87,8 @@ struct State {
     session: Option<Session>,
     /// Why the last login failed, if it did, and when.
     failed: Option<(Error, Instant)>,
-    forced: Option<Instant>,
+    /// The last login whose token was given up, and when.
+    forced: Option<(u64, Instant)>,
 }
 
 /// A token at hand. Cheap to clone.
@@ -175,15 +176,17 @@ impl Login {
     /// Gives up a token that the vault refused. `false`: there is no better one to be had now.
     pub async fn give_up(&self, refused: &Session) -> bool {
         let mut state = self.state.lock().await;
-        if state.session.as_ref().is_some_and(|session| session.number != refused.number) {
+        // Another one is there already, or somebody who was refused, too, is about to ask for it.
+        let is_replaced = state.session.as_ref().is_some_and(|session| session.number != refused.number);
+        if is_replaced || state.forced.is_some_and(|(number, _)| number == refused.number) {
             return true;
         }
         let now = Instant::now();
-        if state.forced.is_some_and(|forced| now.duration_since(forced) < FORCED_PAUSE) {
+        if state.forced.is_some_and(|(_, forced)| now.duration_since(forced) < FORCED_PAUSE) {
             return false;
         }
         state.session = None;
-        state.forced = Some(now);
+        state.forced = Some((refused.number, now));
         true
     }
 }

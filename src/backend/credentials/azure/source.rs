@@ -72,7 +72,8 @@ struct Printed {
     #[serde(rename = "accessToken")]
     access_token: String,
     /// Seconds of the Unix epoch; older ones tell the time of day alone.
-    expires_on: Option<i64>,
+    #[serde(default, deserialize_with = "number_or_text")]
+    expires_on: Option<u64>,
 }
 
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -165,8 +166,8 @@ async fn command_line(tenant: Option<&str>, resource: &str) -> Result<Issued, Er
     }
     let Printed { access_token, expires_on } =
         serde_json::from_slice(&printed).map_err(|_| failed("the Azure CLI prints no token"))?;
-    let left = expires_on.map(|end| end.saturating_sub(jiff::Timestamp::now().as_second()));
-    let life = left.map_or(UNTOLD_LIFE, |left| Duration::from_secs(u64::try_from(left).unwrap_or(0)));
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let life = expires_on.map_or(UNTOLD_LIFE, |end| Duration::from_secs(end.saturating_sub(now)));
     Ok(Issued { token: SecretValue::from(access_token), life })
 }
 
