@@ -1,7 +1,7 @@
 //! A stand-in for Azure Key Vault and for the login of Microsoft Entra ID, on loopback with TLS.
 //!
 //! No server of Microsoft's can be had, so this one speaks the wire protocol of the published references; each operation
-//! in [`vault`] and [`login`] cites its page. Microsoft's own Python client is held against it in `tests/conformance`, so
+//! in `azure/vault.rs` and `azure/login.rs` cites its page. Microsoft's own Python client is held against it in `tests/conformance`, so
 //! that it is not only our driver that agrees with it. What it does not do: keys, certificates, backups, replication.
 //!
 //! Requests come in through a [`FaultProxy`], which serves the TLS and breaks what a test wants broken.
@@ -155,7 +155,7 @@ impl AzureVault {
         let body = json!({"value": value, "attributes": attributes});
         let (status, answer) = self.shared.lock().secrets.set("https://behind", name, &body)?;
         anyhow::ensure!(status == 200, "could not set {name}: {answer}");
-        let id = answer["id"].as_str().and_then(|id| id.rsplit('/').next());
+        let id = answer.pointer("/id").and_then(Value::as_str).and_then(|id| id.rsplit('/').next());
         id.map(str::to_owned).context("a secret without an id")
     }
 

@@ -340,7 +340,8 @@ impl Compiler<'_> {
 
     /// Marks declarations with different coordinates and one computed key. Keys that `backendKey` names may meet.
     fn collide(&mut self) {
-        let mut places: BTreeMap<(&StoreRef, Cow<'_, str>), BTreeMap<&Coordinate, Vec<usize>>> = BTreeMap::new();
+        type Users<'a> = BTreeMap<&'a Coordinate, Vec<usize>>;
+        let mut places: BTreeMap<(&StoreRef, Cow<'_, str>), Users<'_>> = BTreeMap::new();
         for (index, secret) in self.secrets.iter().enumerate() {
             if let Ok(read @ PlannedRead { store, coordinate: Some(coordinate), key: _, caseless: _ }) = &secret.read {
                 places.entry((store, read.place())).or_default().entry(coordinate).or_default().push(index);

@@ -57,10 +57,14 @@ impl Scene {
     async fn store(&self) -> anyhow::Result<()> {
         let client_secret = json!({"tenantId": TENANT, "clientId": CLIENT,
             "clientSecret": {"secret": "azure", "key": "secret"}});
+        self.store_with(json!({"clientSecret": client_secret})).await
+    }
+
+    async fn store_with(&self, auth: Value) -> anyhow::Result<()> {
         let spec = json!({
             "prefix": "atmos",
             "minRefreshInterval": "10s",
-            "azureKeyVault": {"vaultUrl": self.azure.url(), "auth": {"clientSecret": client_secret}},
+            "azureKeyVault": {"vaultUrl": self.azure.url(), "auth": auth},
         });
         self.tenant.write("Store", "azure", spec).await
     }
@@ -237,5 +241,47 @@ async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
     let good =
         azure.requests().iter().filter(|request| request.path.contains("/oauth2/") && request.status == 200).count();
     assert_eq!(good, 2);
+    Ok(())
+}
+
+/// As `docs/stores/azure-key-vault.md` has it: the operator may ask for tokens of one account, once somebody says so.
+#[tokio::test]
+async fn a_workload_identity_needs_a_grant_and_nothing_else() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let Scene { azure, tenant, .. } = &scene;
+    let value = tenant.canary();
+    scene.put("atmos-prod-db-K", &value)?;
+    let namespace = &tenant.namespace;
+    azure.register(AzureApplication {
+        tenant: TENANT.into(),
+        client: "federated".into(),
+        federated: Some((format!("system:serviceaccount:{namespace}:vault-reader"), tenant.client.clone())),
+        rights: vec!["get"],
+        ..AzureApplication::default()
+    });
+    tenant.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "vault-reader"}})).await?;
+    let identity = json!({"tenantId": TENANT, "clientId": "federated", "serviceAccount": {"name": "vault-reader"}});
+    scene.store_with(json!({"workloadIdentity": identity})).await?;
+    let stack =
+        "{defaultStore: azure, refreshInterval: 10s, components: {terraform: {db: {secrets: {vars: {K: {}}}}}}}";
+    tenant.stack("prod", stack).await?;
+    tenant.wait_reason("prod", Reason::GrantMissing).await?;
+    assert_eq!(scene.logins(), 0);
+
+    let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts/token"],
+        "resourceNames": ["vault-reader"], "verbs": ["create"]}]);
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "vault-reader-token"});
+    let operator = json!([{"kind": "ServiceAccount", "name": "atmos-secrets-operator", "namespace": "atmos-secrets"}]);
+    for object in [
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "vault-reader-token"}, "rules": rules}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "vault-reader-token"}, "roleRef": role, "subjects": operator}),
+    ] {
+        tenant.apply(&object).await?;
+    }
+    tenant.wait_ready("prod").await?;
+    assert_eq!(tenant.secret("prod-db").await?, secret(&[("K", &value)]));
+    assert_eq!(scene.logins(), 1);
     Ok(())
 }

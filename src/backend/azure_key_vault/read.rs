@@ -90,7 +90,7 @@ impl AzureKeyVault {
             let created = attributes.created.map_or(0, azure_core::time::OffsetDateTime::unix_timestamp);
             known.push(Known { id, created, attributes });
         }
-        known.sort_by(|one, other| other.created.cmp(&one.created));
+        known.sort_by_key(|version| std::cmp::Reverse(version.created));
         Ok(known)
     }
 
