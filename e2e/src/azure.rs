@@ -1,8 +1,9 @@
 //! A stand-in for Azure Key Vault and for the login of Microsoft Entra ID, on loopback with TLS.
 //!
-//! No server of Microsoft's can be had, so this one speaks the wire protocol of the published references; each operation
-//! in `azure/vault.rs` and `azure/login.rs` cites its page. Microsoft's own Python client is held against it in `tests/conformance`, so
-//! that it is not only our driver that agrees with it. What it does not do: keys, certificates, backups, replication.
+//! No server of Microsoft's can be had, so this one speaks the wire protocol of the published references; each operation in
+//! `azure/vault.rs` and `azure/login.rs` cites its page. Microsoft's own Python client is held against it in
+//! `tests/conformance`, so that it is not only our driver that agrees with it. What it does not do: keys, certificates,
+//! backups, replication.
 //!
 //! Requests come in through a [`FaultProxy`], which serves the TLS and breaks what a test wants broken.
 

@@ -54,6 +54,8 @@ const TURNS: usize = 64;
 const API_VERSION: &str = "7.4";
 /// Part of the `User-Agent`, which the vault's log keeps; at most 24 characters.
 const APPLICATION: &str = "atmos-secrets-operator";
+/// The most bytes of an answer: a value of 25 KiB in escapes that make six of one fits, and a page of 25 names.
+const MAX_ANSWER: usize = 1 << 20;
 /// A name that no store has: what is answered tells whether the credentials are good.
 const NOBODY: &str = "atmos-secrets-operator-no-such-secret";
 
@@ -84,7 +86,8 @@ pub async fn connect(spec: &store::AzureKeyVault, around: &Surroundings) -> Resu
     let cloud = vault.host_str().and_then(Cloud::of_vault).unwrap_or(Cloud::Public);
     let login = Arc::new(Login::new(auth.as_ref(), cloud, around).await?);
     let address = vault.as_str().to_owned();
-    let transport = Transport { network: around.network.client(), login, vault, turns: Semaphore::new(TURNS) };
+    let network = around.network.client().with_limit(MAX_ANSWER);
+    let transport = Transport { network, login, vault, turns: Semaphore::new(TURNS) };
     let options = SecretClientOptions {
         api_version: API_VERSION.to_owned(),
         client_options: ClientOptions {
