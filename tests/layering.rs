@@ -92,6 +92,12 @@ const LAYERS: &[Layer] = &[
         without: &["std::env"],
     },
     Layer {
+        name: "azure driver",
+        modules: &["backend::azure_key_vault::*"],
+        may_import: &["api", "value", "contract", "network", "credentials", "encoding"],
+        without: &["kube::", "std::env"],
+    },
+    Layer {
         name: "aws drivers",
         modules: &["backend::aws_secrets_manager::*", "backend::aws_ssm::*"],
         may_import: &["api", "value", "contract", "network", "credentials", "encoding", "aws"],
@@ -121,6 +127,7 @@ const LAYERS: &[Layer] = &[
             "vault driver",
             "aws drivers",
             "gcp driver",
+            "azure driver",
         ],
         without: &["std::env"],
     },

@@ -33,6 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use fault::{Counts, Fault, Injected, Matching};
 
+use crate::control_plane::pki::Authority;
 use crate::control_plane::{ControlPlane, use_one_tls_provider};
 use crate::free_port::free_ports;
 use connection::Handler;
@@ -76,6 +77,19 @@ impl FaultProxy {
         Self::start(Upstream::plain(url)?, None).await
     }
 
+    /// Starts a proxy to a plain server, itself serving TLS under an authority of its own, whose certificate (PEM) is the
+    /// second thing returned.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free, `url` has no host, or no certificate can be made.
+    pub async fn tls_to_http(url: &str) -> anyhow::Result<(Self, String)> {
+        use_one_tls_provider();
+        let authority = Authority::new()?;
+        let tls = upstream::tls_acceptor(&authority.server()?)?;
+        Ok((Self::start(Upstream::plain(url)?, Some(tls)).await?, authority.pem()))
+    }
+
     async fn start(upstream: Upstream, tls: Option<tokio_rustls::TlsAcceptor>) -> anyhow::Result<Self> {
         let [port] = free_ports()?;
         let end = CancellationToken::new();
@@ -89,7 +103,7 @@ impl FaultProxy {
         Ok(proxy)
     }
 
-    /// `https://127.0.0.1:<port>` towards an API server, `http://…` otherwise; the same as long as the proxy lives.
+    /// `https://127.0.0.1:<port>` where it serves TLS, `http://…` otherwise; the same as long as the proxy lives.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.handler.serves_tls() { "https" } else { "http" };

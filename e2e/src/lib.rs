@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`account`] | an ordinary user of the machine, who may see little |
 //! | [`tools`] | pinned programs: Go ones (etcd, kube-apiserver, kubectl, sops, helm, vault) built once from source, and moto |
+//! | [`azure`] | a stand-in for Azure Key Vault and the login of Entra ID, with TLS |
 //! | [`control_plane`] | a Kubernetes control plane on loopback, started in about two seconds, ended with its owner |
 //! | [`gcp`] | a Google Cloud on loopback: Secret Manager, and what gives tokens for it |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
@@ -22,6 +23,7 @@
 //! ```
 
 pub mod account;
+pub mod azure;
 pub mod control_plane;
 pub mod fault_proxy;
 mod free_port;
@@ -33,6 +35,7 @@ pub mod tools;
 pub mod vault;
 pub mod wait;
 
+pub use azure::{AzureApplication, AzureRequest, AzureVault};
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::{Fault, FaultProxy, Matching};
 pub use gcp::{Gcp, GcpPythonClient, GcpRequest};

@@ -1,6 +1,7 @@
 //! The pinned programs that tests, demo and benchmark run, built once from source.
 //!
-//! Most are Go modules; moto and Google's client are Python packages. Each Go program is a Go module under `e2e/tools/` that holds nothing but pins. Its programs go to
+//! Most are Go modules; moto and the clients of Google and Microsoft are Python packages. Each Go program is a Go module
+//! under `e2e/tools/` that holds nothing but pins. Its programs go to
 //! `<repository>/.tools/<module>-<hash>/`, where the hash is that of `go.mod` and `go.sum`: they are built again when a
 //! pin changes and at no other time.
 
@@ -128,7 +129,7 @@ pub async fn path(tool: Tool) -> anyhow::Result<PathBuf> {
 ///
 /// When Python is missing or too old, or the installation fails: with what it said.
 pub async fn google_client() -> anyhow::Result<PathBuf> {
-    tokio::task::spawn_blocking(python::ensure_google_client).await.context("the installation was interrupted")?
+    tokio::task::spawn_blocking(|| python::ensure(&python::GOOGLE)).await.context("the installation was interrupted")?
 }
 
 /// Returns where `moto_server` is, after installing it if it is not there yet: see [`crate::Moto`].
@@ -137,5 +138,15 @@ pub async fn google_client() -> anyhow::Result<PathBuf> {
 ///
 /// When Python is missing or too old, or the installation fails: with what it said.
 pub async fn moto() -> anyhow::Result<PathBuf> {
-    tokio::task::spawn_blocking(python::ensure_moto).await.context("the installation was interrupted")?
+    tokio::task::spawn_blocking(|| python::ensure(&python::MOTO)).await.context("the installation was interrupted")?
+}
+
+/// Returns a Python that has Microsoft's client of Key Vault, after installing that if it is not there yet: the stand-in of
+/// [`crate::azure`] is held against it.
+///
+/// # Errors
+///
+/// As [`moto`].
+pub async fn azure_python() -> anyhow::Result<PathBuf> {
+    tokio::task::spawn_blocking(|| python::ensure(&python::AZURE)).await.context("the installation was interrupted")?
 }

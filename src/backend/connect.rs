@@ -14,7 +14,7 @@ use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::rotation::Rotations;
 use super::sops::{self, ClusterSource, SourceKind};
-use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, gcp_secret_manager, vault};
+use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, azure_key_vault, gcp_secret_manager, vault};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
 use crate::cluster::Objects;
@@ -185,12 +185,11 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         }
         Provider::AwsSsm(spec) => (Arc::new(aws_ssm::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
         Provider::Vault(spec) => (Arc::new(vault::connect(spec, &around).await.map_err(in_context)?), Vec::new()),
+        Provider::AzureKeyVault(spec) => {
+            (Arc::new(azure_key_vault::connect(spec, &around).await.map_err(in_context)?), Vec::new())
+        }
         Provider::GcpSecretManager(spec) => {
             (Arc::new(gcp_secret_manager::connect(spec, &around).await.map_err(in_context)?), Vec::new())
-        }
-        Provider::AzureKeyVault(_) => {
-            let message = format!("store kind {kind} is not supported by this version");
-            return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
         }
     };
     let Dependencies { sources, credentials } = dependencies(connection, kubernetes, namespace);

@@ -8,6 +8,7 @@
 //! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |
 //! | `gcpSecretManager` | `backend::gcp_secret_manager` | yes | yes | yes | yes | number, alias | no |
+//! | `azureKeyVault` | `backend::azure_key_vault` | yes | yes | with a way back | yes | id | no |
 //!
 //! ```text
 //! spec of a Store ──[connect]──▶ Connected { backend, reads, … }          kept by [pool]
@@ -24,6 +25,7 @@
 pub mod aws;
 pub mod aws_secrets_manager;
 pub mod aws_ssm;
+pub mod azure_key_vault;
 pub mod batch;
 pub mod connect;
 pub mod credentials;

@@ -245,6 +245,15 @@ impl Compiled<'_> {
         })
     }
 
+    /// Whether a store is in Azure Key Vault, where a person may log in as an application.
+    #[must_use]
+    pub fn is_azure(&self, reference: &StoreRef) -> bool {
+        self.definitions.get(reference).is_some_and(|definition| match definition {
+            StoreObject::Store(store) => store.spec.common.azure_key_vault.is_some(),
+            StoreObject::ClusterStore(store) => store.spec.common.azure_key_vault.is_some(),
+        })
+    }
+
     /// Connects a store of the plan.
     ///
     /// # Errors

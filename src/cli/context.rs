@@ -90,11 +90,12 @@ impl StoreArgs {
     /// The way to stores, with the person's own rules.
     ///
     /// # Errors
-    /// The system has no TLS to offer.
+    /// The system has no TLS to offer, or a variable of the environment is no address.
     pub fn network(&self) -> Result<Network, backend::Error> {
         let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
         Network::new(network::Settings {
             allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
+            services: credentials::azure_login()?.into_iter().collect(),
             loopback: *allow_loopback_endpoints,
             ..network::Settings::default()
         })

@@ -10,6 +10,11 @@
 //! `gcloud auth application-default login` leaves in gcloud's folder
 //! (<https://cloud.google.com/docs/authentication/application-default-credentials>). The metadata server of a machine is
 //! not asked: what it gives belongs to the machine.
+//!
+//! Azure: an application of `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`, with `AZURE_CLIENT_SECRET` or the token in the file of
+//! `AZURE_FEDERATED_TOKEN_FILE`
+//! (<https://learn.microsoft.com/java/api/overview/azure/identity-readme#environment-variables>); without one the driver
+//! asks the Azure CLI. `AZURE_AUTHORITY_HOST` is where an application logs in, if it is not the cloud of the vault.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,8 +24,9 @@ use reqwest::Url;
 use super::compiled::Compiled;
 use super::{identities, process};
 use crate::backend::credentials::UserCredentials;
+use crate::backend::credentials::azure::{AzureApplication, AzureProof};
 use crate::backend::credentials::gcp::Personal;
-use crate::backend::network::AllowedHost;
+use crate::backend::network::{AllowedHost, ServiceEndpoint};
 use crate::backend::{Error, ErrorKind};
 use crate::model::StoreRef;
 use crate::value::SecretValue;
@@ -38,7 +44,46 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef) -> Result<UserCredenti
         true => google(&process::variable)?,
         false => None,
     };
-    Ok(UserCredentials { vault, gcp, ..UserCredentials::default() })
+    let azure = match compiled.is_azure(store) {
+        true => azure_application(&process::variable)?,
+        false => None,
+    };
+    Ok(UserCredentials { vault, gcp, azure, ..UserCredentials::default() })
+}
+
+/// Where Azure's tools log in, if the environment says so.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] if that is no address.
+pub fn azure_login() -> Result<Option<ServiceEndpoint>, Error> {
+    let Some(text) = process::variable("AZURE_AUTHORITY_HOST") else { return Ok(None) };
+    let invalid = || {
+        let message = "AZURE_AUTHORITY_HOST is no address such as https://login.microsoftonline.us";
+        Error::new(ErrorKind::InvalidConfig, message)
+    };
+    let text = text.into_string().map_err(|_| invalid())?;
+    format!("azure-login={text}").parse().map(Some).map_err(|_| invalid())
+}
+
+fn azure_application(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<AzureApplication>, Error> {
+    let (Some(tenant), Some(client)) = (variable("AZURE_TENANT_ID"), variable("AZURE_CLIENT_ID")) else {
+        return Ok(None);
+    };
+    let proof = if let Some(secret) = variable("AZURE_CLIENT_SECRET") {
+        AzureProof::Secret(SecretValue::new(secret.into_encoded_bytes()))
+    } else if let Some(path) = variable("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from) {
+        let token = identities::read(&path).map_err(|error| {
+            let (path, why) = (path.display(), error.kind());
+            let message = format!("could not read {path}, which AZURE_FEDERATED_TOKEN_FILE names: {why}");
+            Error::new(ErrorKind::Unauthenticated, message)
+        })?;
+        AzureProof::Assertion(token)
+    } else {
+        return Ok(None);
+    };
+    // What is no text cannot be an id: the driver says so.
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    Ok(Some(AzureApplication { tenant: text(tenant), client: text(client), proof }))
 }
 
 /// The host of `VAULT_ADDR`: whoever sets it wants Vault's token to go there.
@@ -164,6 +209,30 @@ mod tests {
         let error = nowhere.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unauthenticated);
         assert_eq!(error.message, "there is no /does/not/exist, which GOOGLE_APPLICATION_CREDENTIALS names");
+    }
+
+    #[test]
+    fn an_application_of_azure_needs_its_ids_and_a_proof() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "eyJ0\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let (tenant, client) = (("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"));
+        let (secret, token) = (("AZURE_CLIENT_SECRET", "s"), ("AZURE_FEDERATED_TOKEN_FILE", path));
+        let found = |variables: &[(&str, &str)]| {
+            let variable =
+                |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.into());
+            azure_application(&variable)
+        };
+        for few in [&[][..], &[tenant, secret], &[client, secret], &[tenant, client], &[secret, token]] {
+            assert!(found(few).unwrap().is_none(), "{few:?}");
+        }
+        let both = found(&[tenant, client, secret, token]).unwrap().unwrap();
+        assert!(matches!(both.proof, AzureProof::Secret(secret) if secret.equals(b"s")));
+        let federated = found(&[tenant, client, token]).unwrap().unwrap();
+        assert!(matches!(federated.proof, AzureProof::Assertion(token) if token.equals(b"eyJ0\n")));
+        let missing = found(&[tenant, client, ("AZURE_FEDERATED_TOKEN_FILE", "/does/not/exist")]).err().unwrap();
+        assert_eq!(missing.kind, ErrorKind::Unauthenticated);
+        assert!(missing.message.contains("which AZURE_FEDERATED_TOKEN_FILE names"), "{missing}");
     }
 
     #[test]

@@ -96,6 +96,21 @@ impl StoreKind {
         }
     }
 
+    /// Whether names that differ in case alone are one name: Key Vault's are
+    /// (<https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates>).
+    #[must_use]
+    pub fn is_caseless(self) -> bool {
+        match self {
+            Self::AzureKeyVault => true,
+            Self::AwsSecretsManager
+            | Self::AwsSsm
+            | Self::Vault
+            | Self::GcpSecretManager
+            | Self::Sops
+            | Self::Kubernetes => false,
+        }
+    }
+
     /// What joins the parts of a key; `None` where names are kept inside objects.
     fn joint(self) -> Option<&'static str> {
         match self {

@@ -141,8 +141,8 @@ impl Claims {
             .secrets
             .iter()
             .filter_map(|secret| match &secret.read {
-                Ok(PlannedRead { store, coordinate: Some(coordinate), key }) => {
-                    Some((key_hash(store, &key.name), coordinate_hash(coordinate)))
+                Ok(read @ PlannedRead { store, coordinate: Some(coordinate), key: _, caseless: _ }) => {
+                    Some((key_hash(store, &read.place()), coordinate_hash(coordinate)))
                 }
                 Ok(PlannedRead { coordinate: None, .. }) | Err(_) => None,
             })
@@ -196,9 +196,11 @@ impl Claims {
     fn mark(&self, claimant: &str, plan: &mut Plan) {
         let Some(own) = self.stacks.get(claimant) else { return };
         for secret in &mut plan.secrets {
-            let Ok(PlannedRead { store, coordinate: Some(coordinate), key }) = &secret.read else { continue };
+            let Ok(read @ PlannedRead { store, coordinate: Some(coordinate), key, caseless: _ }) = &secret.read else {
+                continue;
+            };
             let mine = coordinate_hash(coordinate);
-            let hashed = key_hash(store, &key.name);
+            let hashed = key_hash(store, &read.place());
             let Some(users) = self.keys.get(&hashed) else { continue };
             // The oldest user decides which coordinate the key belongs to; all that share it may read it.
             let users = users.iter().filter_map(|name| self.stacks.get(name).map(|entry| (name, entry)));

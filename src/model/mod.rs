@@ -29,6 +29,7 @@ pub mod template;
 pub mod transform;
 mod uid;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,6 +269,19 @@ pub struct PlannedRead {
     pub coordinate: Option<Coordinate>,
     /// The key in the store.
     pub key: backend::Key,
+    /// Whether the store tells no names apart that differ in case alone.
+    pub caseless: bool,
+}
+
+impl PlannedRead {
+    /// What tells the key from others in its store.
+    #[must_use]
+    pub fn place(&self) -> Cow<'_, str> {
+        match self.caseless {
+            true => Cow::Owned(self.key.name.to_ascii_lowercase()),
+            false => Cow::Borrowed(&self.key.name),
+        }
+    }
 }
 
 /// One Secret to write.

@@ -11,6 +11,7 @@
 //!        if missing.is_empty() { break plan }  /* load them into the world, note them as loaded */ }
 //! ```
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -318,7 +319,8 @@ impl Compiler<'_> {
             // Not reached: only a `backendKey` has no coordinate.
             (_, None) => return Err(Problem::new(Reason::InternalError, "a coordinate was lost; please report this")),
         };
-        Ok(PlannedRead { store, coordinate, key: Key { name: key, version: patch.version.clone() } })
+        let caseless = layout.kind.is_caseless();
+        Ok(PlannedRead { store, coordinate, key: Key { name: key, version: patch.version.clone() }, caseless })
     }
 
     fn layout(&self, store: &StoreRef) -> Result<&KeyLayout, Problem> {
@@ -338,10 +340,11 @@ impl Compiler<'_> {
 
     /// Marks declarations with different coordinates and one computed key. Keys that `backendKey` names may meet.
     fn collide(&mut self) {
-        let mut places: BTreeMap<(&StoreRef, &str), BTreeMap<&Coordinate, Vec<usize>>> = BTreeMap::new();
+        type Users<'a> = BTreeMap<&'a Coordinate, Vec<usize>>;
+        let mut places: BTreeMap<(&StoreRef, Cow<'_, str>), Users<'_>> = BTreeMap::new();
         for (index, secret) in self.secrets.iter().enumerate() {
-            if let Ok(PlannedRead { store, coordinate: Some(coordinate), key }) = &secret.read {
-                places.entry((store, &key.name)).or_default().entry(coordinate).or_default().push(index);
+            if let Ok(read @ PlannedRead { store, coordinate: Some(coordinate), key: _, caseless: _ }) = &secret.read {
+                places.entry((store, read.place())).or_default().entry(coordinate).or_default().push(index);
             }
         }
         let mut collisions = Vec::new();

@@ -8,8 +8,8 @@ use super::args::{LogArgs, LogFormat};
 /// Targets that are never logged, whatever the filter says.
 ///
 /// `kube_client` logs whole bodies when an answer cannot be decoded, and the HTTP crates log headers and frames, so a
-/// value or a token could come by. The SDK of AWS logs whole requests; `aws_` and `hyper` are all crates that begin so. Our
-/// own modules say what matters.
+/// value or a token could come by. The SDK of AWS logs whole requests, that of Azure every address and our own errors once
+/// more; `aws_`, `azure_`, `typespec` and `hyper` are all crates that begin so. Our own modules say what matters.
 const SILENCED: &[&str] = &[
     "kube_client",
     "kube_runtime",
@@ -21,6 +21,8 @@ const SILENCED: &[&str] = &[
     "tower_http",
     "tokio_util",
     "aws_",
+    "azure_",
+    "typespec",
     "reqwest",
     "rustify",
     "vaultrs",

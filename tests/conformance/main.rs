@@ -15,6 +15,7 @@ mod aws;
 mod aws_logins;
 mod aws_secrets_manager;
 mod aws_ssm;
+mod azure;
 mod cluster_answers;
 mod connect;
 mod gcp;

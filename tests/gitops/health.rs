@@ -45,7 +45,12 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
         transforms: Transforms::default(),
         extract: None,
         exposure: None,
-        read: Ok(PlannedRead { store: store.clone(), coordinate: None, key: Key::current(name.to_owned()) }),
+        read: Ok(PlannedRead {
+            store: store.clone(),
+            coordinate: None,
+            key: Key::current(name.to_owned()),
+            caseless: false,
+        }),
         store: Some(store.clone()),
     };
     let plan = Plan {

@@ -6,6 +6,7 @@ mod harness;
 mod api_server;
 mod apps;
 mod aws;
+mod azure;
 mod collisions;
 mod confined;
 mod deletion;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use e2e::tools::{Tool, google_client, moto, path};
+use e2e::tools::{Tool, azure_python, google_client, moto, path};
 
 /// Build the pinned programs, one after the other, and print where they are
 #[derive(clap::Args)]
@@ -22,6 +22,7 @@ pub(crate) async fn run(Arguments { names }: Arguments) -> anyhow::Result<()> {
     if all {
         writeln!(std::io::stdout(), "{}", moto().await?.display())?;
         writeln!(std::io::stdout(), "{}", google_client().await?.display())?;
+        writeln!(std::io::stdout(), "{}", azure_python().await?.display())?;
     }
     Ok(())
 }

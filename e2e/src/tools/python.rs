@@ -11,21 +11,32 @@ use super::build::{hash_of, lock, report, tools_folder};
 /// moto and Google's client need it.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// The path of `moto_server`, after installing it if it is not there yet.
-pub(super) fn ensure_moto() -> anyhow::Result<PathBuf> {
-    ensure("moto", "moto, the AWS of the tests", "bin/moto_server")
+/// Packages that are pinned together in `e2e/tools/<folder>/requirements.txt`.
+pub(super) struct Packages {
+    folder: &'static str,
+    /// What is wanted of the environment, below its folder.
+    program: &'static str,
+    /// What they are, for people who wait.
+    what: &'static str,
 }
 
-/// The path of an interpreter that has Google's client, after installing that if it is not there yet.
-pub(super) fn ensure_google_client() -> anyhow::Result<PathBuf> {
-    ensure("gcp", "Google's own client", "bin/python")
-}
+/// The AWS of the tests.
+pub(super) const MOTO: Packages =
+    Packages { folder: "moto", program: "bin/moto_server", what: "moto, the AWS of the tests (about a minute, once)" };
 
-/// Installs what `tools/<name>/requirements.txt` pins, and returns one of its programs. `what` it is, for people.
-fn ensure(name: &str, what: &str, program: &str) -> anyhow::Result<PathBuf> {
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(name).join("requirements.txt");
+/// A client to hold the Azure of the tests against.
+pub(super) const AZURE: Packages =
+    Packages { folder: "azure", program: "bin/python", what: "Microsoft's client of Key Vault (some seconds, once)" };
+
+/// A client to hold the Google Cloud of the tests against.
+pub(super) const GOOGLE: Packages =
+    Packages { folder: "gcp", program: "bin/python", what: "Google's own client (about a minute, once)" };
+
+/// The path of the program, after installing it if it is not there yet.
+pub(super) fn ensure(Packages { folder, program, what }: &Packages) -> anyhow::Result<PathBuf> {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder).join("requirements.txt");
     let root = tools_folder();
-    let finished = root.join(format!("{name}-{}", hash_of(&[&requirements])?));
+    let finished = root.join(format!("{folder}-{}", hash_of(&[&requirements])?));
     let program = finished.join(program);
     let complete = finished.join("complete");
     if complete.exists() {
@@ -37,7 +48,7 @@ fn ensure(name: &str, what: &str, program: &str) -> anyhow::Result<PathBuf> {
         return Ok(program);
     }
     check_python()?;
-    report(format_args!("installing {what} (about a minute, once)…"));
+    report(format_args!("installing {what}…"));
     // Programs in it begin with the path of its interpreter, so it cannot be renamed: a file says that it is complete.
     if finished.exists() {
         fs::remove_dir_all(&finished).with_context(|| format!("could not clear {}", finished.display()))?;
@@ -50,9 +61,9 @@ fn ensure(name: &str, what: &str, program: &str) -> anyhow::Result<PathBuf> {
     let install = ["--require-hashes", "--requirement"];
     run(
         Command::new(finished.join("bin/python")).args(pip).args(install).arg(&requirements),
-        &format!("install {what} from its pinned requirements"),
+        &format!("install {folder} from its pinned requirements"),
     )?;
-    fs::write(&complete, "").with_context(|| format!("could not finish the virtual environment of {what}"))?;
+    fs::write(&complete, "").with_context(|| format!("could not finish the virtual environment of {folder}"))?;
     Ok(program)
 }
 
@@ -69,7 +80,7 @@ fn check_python() -> anyhow::Result<()> {
         .args(["-c", "import sys; print(*sys.version_info[:2])"])
         .output()
         .ok()
-        .with_context(|| format!("could not run `python3`, which tests need: {hint}"))?;
+        .with_context(|| format!("could not run `python3`, which the tests need: {hint}"))?;
     let text = String::from_utf8_lossy(&version.stdout).trim().to_owned();
     let found = text.split_once(' ').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     anyhow::ensure!(

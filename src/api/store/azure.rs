@@ -25,7 +25,8 @@ pub struct AzureAuth {
     /// Workload identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload_identity: Option<AzureWorkloadIdentity>,
-    /// A managed identity.
+    /// A managed identity of the machine that the operator runs on: only in a ClusterStore, and only if the operator was
+    /// started with `--allow-ambient-credentials`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<AzureManagedIdentity>,
     /// A client secret.

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureKeyVault, SopsAge, SopsAwsKms, SopsGcpKms, SopsVaultTransit,
+    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureAuth, AzureClientSecret, AzureKeyVault, SopsAge, SopsAwsKms,
+    SopsGcpKms, SopsVaultTransit,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -58,16 +59,7 @@ async fn refused(connection: &Connection, kubernetes: bool) -> (ErrorKind, Strin
 }
 
 #[tokio::test]
-async fn kinds_of_later_versions_are_named() {
-    let empty = Connection::default;
-    for (kind, connection) in
-        [("azureKeyVault", Connection { azure_key_vault: Some(AzureKeyVault::default()), ..empty() })]
-    {
-        let message = format!("Store/app: store kind {kind} is not supported by this version");
-        assert_eq!(refused(&connection, false).await, (ErrorKind::Unsupported, message));
-        assert_eq!(super::kind(&connection, false), Some(kind));
-        assert_eq!(dependencies(&connection, false, "payments"), Dependencies::default());
-    }
+async fn keys_of_later_versions_are_named() {
     let later = [
         store::Sops { aws_kms: Some(SopsAwsKms::default()), ..sops() },
         store::Sops { gcp_kms: Some(SopsGcpKms::default()), ..sops() },
@@ -126,6 +118,32 @@ async fn a_store_of_aws_needs_credentials_and_an_endpoint_that_is_allowed() {
         assert_eq!(refused(&ssm, false).await.0, expected);
         let named = ssm.aws_ssm.as_ref().and_then(|ssm| ssm.auth.as_ref()).is_some();
         assert_eq!(dependencies(&ssm, false, "payments").credentials.len(), usize::from(named));
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_azure_needs_a_vault_that_is_allowed_and_watches_the_secret_of_its_login() {
+    let client_secret = SecretKey { secret: "azure".into(), key: "secret".into() };
+    let login = AzureClientSecret { tenant_id: "t".into(), client_id: "c".into(), client_secret };
+    let login = AzureAuth { client_secret: Some(login), ..AzureAuth::default() };
+    let vault = "https://mine.vault.azure.net";
+    for (url, auth, expected) in [
+        ("", Some(login.clone()), ErrorKind::InvalidConfig),
+        (vault, None, ErrorKind::InvalidConfig),
+        (vault, Some(AzureAuth::default()), ErrorKind::InvalidConfig),
+        ("https://elsewhere.example.com", Some(login.clone()), ErrorKind::EndpointNotAllowed),
+        // The Secret cannot be read from an API server that is not there.
+        (vault, Some(login), ErrorKind::Unavailable),
+    ] {
+        let watched = auth.as_ref().is_some_and(|auth| auth.client_secret.is_some());
+        let spec = AzureKeyVault { vault_url: url.into(), auth };
+        let azure = Connection { azure_key_vault: Some(spec), ..Connection::default() };
+        assert_eq!(refused(&azure, false).await.0, expected, "{url}");
+        assert_eq!(super::kind(&azure, false), Some("azureKeyVault"));
+        let secret = Watched::Secret { namespace: "payments".into(), name: "azure".into() };
+        let expected =
+            Dependencies { sources: BTreeSet::new(), credentials: watched.then_some(secret).into_iter().collect() };
+        assert_eq!(dependencies(&azure, false, "payments"), expected);
     }
 }
 

@@ -6,6 +6,7 @@
 //! plugin they are the person's own ([`UserCredentials`]), found by the command line.
 
 pub mod aws;
+pub mod azure;
 pub mod gcp;
 mod references;
 pub mod vault;
@@ -37,6 +38,8 @@ pub struct UserCredentials {
     pub vault: Option<(String, SecretValue)>,
     /// Credentials of Google, and where they were found.
     pub gcp: Option<(String, gcp::Personal)>,
+    /// The application that the environment names for Azure; without one the Azure CLI is asked.
+    pub azure: Option<azure::AzureApplication>,
 }
 
 /// Everything around a store that its driver needs to connect.

@@ -124,7 +124,12 @@ impl References {
 /// Audiences under which an API server is known by default (`--api-audiences`, `--service-account-issuer`), whatever its
 /// installation says.
 fn is_of_api_server(audience: &str) -> bool {
-    let host = audience.trim_start_matches("https://").split(['/', ':']).next().unwrap_or_default();
+    let address = audience.strip_prefix("https://").unwrap_or(audience);
+    if address.contains("://") {
+        // Of somebody who has a scheme of their own, such as Azure (`api://AzureADTokenExchange`).
+        return false;
+    }
+    let host = address.split(['/', ':']).next().unwrap_or_default();
     matches!(host, "kubernetes" | "api" | "kubernetes.default" | "kubernetes.default.svc")
         || host.strip_prefix("kubernetes.default.svc.").is_some()
 }
@@ -155,7 +160,13 @@ mod tests {
         ] {
             assert!(is_of_api_server(audience), "{audience}");
         }
-        for audience in ["vault", "sts.amazonaws.com", "https://kubernetes.example.com", "//iam.googleapis.com/api"] {
+        for audience in [
+            "vault",
+            "sts.amazonaws.com",
+            "https://kubernetes.example.com",
+            "//iam.googleapis.com/api",
+            "api://AzureADTokenExchange",
+        ] {
             assert!(!is_of_api_server(audience), "{audience}");
         }
     }

@@ -22,7 +22,7 @@ pub mod rustify;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -54,6 +54,7 @@ pub struct Network {
 }
 
 /// What is checked for every connection.
+#[derive(Clone)]
 pub(crate) struct Rules {
     allowed_hosts: Vec<AllowedHost>,
     services: BTreeMap<Service, Url>,
@@ -61,7 +62,12 @@ pub(crate) struct Rules {
     loopback: bool,
     refused: BTreeSet<IpAddr>,
     lookup: address::Lookup,
+    /// Whether the metadata service of the machine is what is to be reached, and nothing else.
+    metadata: bool,
 }
+
+/// The metadata service of a machine in Azure, which is also that of AWS and of Google Cloud.
+const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
 impl Network {
     /// The network under these rules, with the system's name service.
@@ -79,7 +85,7 @@ impl Network {
     pub fn with_lookup(settings: Settings, lookup: address::Lookup) -> Result<Self, Error> {
         let Settings { allowed_hosts, services, roots, loopback, refused } = settings;
         let services = services.into_iter().map(|endpoint| (endpoint.service, endpoint.url)).collect();
-        let rules = Arc::new(Rules { allowed_hosts, services, roots, loopback, refused, lookup });
+        let rules = Arc::new(Rules { allowed_hosts, services, roots, loopback, refused, lookup, metadata: false });
         for url in rules.services.values() {
             rules.check_scheme(url)?;
         }
@@ -99,6 +105,15 @@ impl Network {
     /// [`ErrorKind::InvalidConfig`] if they cannot be read.
     pub fn client_trusting(&self, authorities: &[u8]) -> Result<Client, Error> {
         Client::new(&self.rules, Some(authorities))
+    }
+
+    /// A client for the metadata service of the machine, which has no TLS, and for nothing else. What it gives are the
+    /// machine's own credentials: only those who may use them get this.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] if the system has no TLS to offer.
+    pub fn client_for_metadata(&self) -> Result<Client, Error> {
+        Client::new(&Arc::new(Rules { metadata: true, ..Rules::clone(&self.rules) }), None)
     }
 
     /// An address that a Store names in `field`: https (http on loopback, where that is allowed), a host on the
@@ -166,7 +181,8 @@ impl Network {
 impl Rules {
     fn check_scheme(&self, url: &Url) -> Result<(), Error> {
         match url.scheme() {
-            "https" => Ok(()),
+            "https" if !self.metadata => Ok(()),
+            "http" if self.metadata && url.port().is_none() && host::literal(url) == Some(METADATA) => Ok(()),
             "http" if self.loopback && host::is_loopback(url) => Ok(()),
             _ => Err(Error::new(ErrorKind::InvalidConfig, "the address must begin with https://")),
         }
@@ -185,6 +201,7 @@ impl Rules {
         let address = address.to_canonical();
         let refused = match address::class(address) {
             address::Class::Loopback if self.loopback => return Ok(()),
+            _ if self.metadata && address == METADATA => return Ok(()),
             address::Class::Loopback => "a loopback address",
             address::Class::Special(what) => what,
             address::Class::Ordinary if self.refused.contains(&address) => "the API server's own address",

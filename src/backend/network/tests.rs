@@ -250,6 +250,35 @@ async fn what_breaks_is_told_without_a_word_of_the_other_side() {
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unavailable, "cannot connect to 127.0.0.1"));
 }
 
+#[tokio::test]
+async fn the_metadata_service_has_a_client_of_its_own_that_goes_nowhere_else() {
+    let closed = network(Settings::default());
+    let rules = Rules { metadata: true, ..Rules::clone(&closed.rules) };
+    let is_open = |rules: &Rules, url: &str| {
+        let url = Url::parse(url).unwrap();
+        rules.check_scheme(&url).is_ok() && rules.check_literal(&url).is_ok()
+    };
+    let metadata = "http://169.254.169.254/metadata/identity/oauth2/token";
+    assert!(is_open(&rules, metadata) && !is_open(&closed.rules, metadata));
+    for url in [
+        "https://169.254.169.254/",
+        "http://169.254.169.254:8080/",
+        "http://169.254.170.2/",
+        "http://168.63.129.16/",
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "http://example.com/",
+        "https://example.com/",
+    ] {
+        assert!(!is_open(&rules, url), "{url}");
+        let client = closed.client_for_metadata().unwrap();
+        assert!(matches!(
+            client.send(get(url)).await.unwrap_err().kind,
+            ErrorKind::InvalidConfig | ErrorKind::EndpointNotAllowed
+        ));
+    }
+}
+
 #[test]
 fn services_are_given_by_whoever_runs_the_process() {
     let endpoint: ServiceEndpoint = "aws-sts=https://sts.example.com".parse().unwrap();

@@ -59,6 +59,15 @@ fn the_younger_yields_and_recovers() {
 }
 
 #[test]
+fn names_that_differ_in_case_alone_meet_in_key_vault() {
+    let mut claims = Claims::new();
+    claims.settle(&claimant("old", 10), &mut planned("old", "x", "TOKEN", "t1"));
+    let mut young = planned("young", "x", "token", "t2");
+    claims.settle(&claimant("young", 5), &mut young);
+    assert!(collides(&young));
+}
+
+#[test]
 fn one_coordinate_may_have_many_users() {
     let mut claims = Claims::new();
     let mut one = planned("one", "same", "A", "t1");

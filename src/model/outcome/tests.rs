@@ -32,6 +32,7 @@ fn secret(component: &str, name: &str, required: bool) -> PlannedSecret {
             store: StoreRef::Store("app".into()),
             coordinate: None,
             key: Key::current(format!("object#{name}")),
+            caseless: false,
         }),
         store: Some(StoreRef::Store("app".into())),
     }

@@ -33,7 +33,12 @@ fn secret(name: &str, required: bool) -> PlannedSecret {
         transforms: Transforms::default(),
         extract: None,
         exposure: None,
-        read: Ok(PlannedRead { store: store.clone(), coordinate: None, key: Key::current("f.yaml#K") }),
+        read: Ok(PlannedRead {
+            store: store.clone(),
+            coordinate: None,
+            key: Key::current("f.yaml#K"),
+            caseless: false,
+        }),
         store: Some(store),
     }
 }

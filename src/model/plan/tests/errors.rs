@@ -72,6 +72,20 @@ fn different_coordinates_with_one_key_collide() {
 }
 
 #[test]
+fn names_that_differ_in_case_alone_meet_in_key_vault() {
+    let spec =
+        |store: &str| json!({"defaultStore": store, "secrets": {"vars": {"token": {}, "TOKEN": {}, "OTHER": {}}}});
+    let found = reads(&compile(spec("azure"), &world()));
+    assert_eq!((found[" token"].as_str(), found[" TOKEN"].as_str()), ("PathCollision", "PathCollision"));
+    assert_eq!(found[" OTHER"], "Store/azure prod-OTHER");
+    let found = reads(&compile(spec("ssm"), &world()));
+    assert_eq!(
+        (found[" token"].as_str(), found[" TOKEN"].as_str()),
+        ("Store/ssm /prod/token", "Store/ssm /prod/TOKEN")
+    );
+}
+
+#[test]
 fn a_stack_called_global_meets_the_global_file() {
     let spec = json!({"name": "global", "defaultStore": "files",
                       "secrets": {"vars": {"A": {}, "B": {"scope": "global", "reference": "A"}, "C": {"scope": "global"}}}});
