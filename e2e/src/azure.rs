@@ -294,3 +294,16 @@ fn refusal(status: u16, code: &str, inner: Option<&str>, message: &str) -> Answe
     }
     (status, json!({"error": error}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_decoded() {
+        let found = fields("a=1%2B2&b=x+y&c&%24d=%c3%bc&&e=100%&f=%zz");
+        let expected = [("a", "1+2"), ("b", "x y"), ("c", ""), ("$d", "ü"), ("e", "100%"), ("f", "%zz")];
+        let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+}

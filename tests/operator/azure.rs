@@ -15,6 +15,7 @@ const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
 /// A vault, an operator that may reach it, and a namespace with the credentials.
 struct Scene {
     azure: AzureVault,
+    operator: Arc<Operator>,
     tenant: Tenant,
     client_secret: String,
 }
@@ -32,10 +33,10 @@ impl Scene {
             "--ca-file".to_owned(),
             authority.display().to_string(),
         ];
-        Operator::start(&cluster, Options { arguments: arguments.into(), ..Options::default() }).await?;
+        let operator = Operator::start(&cluster, Options { arguments: arguments.into(), ..Options::default() }).await?;
         let tenant = Tenant::on(&cluster, Grant::Full).await?;
         let client_secret = tenant.plain_canary();
-        let scene = Self { azure, tenant, client_secret };
+        let scene = Self { azure, operator, tenant, client_secret };
         scene.register(vec!["get", "list"]);
         Ok(scene)
     }
@@ -100,7 +101,7 @@ fn of(status: &StackStatus, name: &str) -> (SecretState, Option<Reason>) {
 #[tokio::test]
 async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
-    let Scene { azure, tenant, client_secret } = &scene;
+    let Scene { azure, operator, tenant, client_secret } = &scene;
     let [old, own, stack, global, late, next] = [(); 6].map(|()| tenant.canary());
     let before = scene.put("atmos-prod-orders-db-DB-PASSWORD", &old)?;
     scene.put("atmos-prod-orders-db-DB-PASSWORD", &own)?;
@@ -174,6 +175,10 @@ async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Re
     scene.register(vec!["get", "list"]);
     let told = |status: &StackStatus| of(status, "DB_PASSWORD") == (SecretState::Initialized, None);
     tenant.wait_status("prod", "the secrets again", told).await?;
+
+    // The SDK has a log of its own, with every address.
+    let log = std::fs::read_to_string(operator.log())?;
+    assert!(log.contains("started") && !log.contains("api-version="), "the SDK of Azure logs");
     Ok(())
 }
 
@@ -181,7 +186,7 @@ async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Re
 async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
     const KEYS: usize = 12;
     let scene = Scene::new().await?;
-    let Scene { azure, tenant, client_secret } = &scene;
+    let Scene { azure, operator: _, tenant, client_secret } = &scene;
     let value = tenant.canary();
     let names: Vec<String> = (0..KEYS).map(|number| format!("K{number}")).collect();
     for name in &names {
