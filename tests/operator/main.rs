@@ -10,6 +10,7 @@ mod azure;
 mod collisions;
 mod confined;
 mod deletion;
+mod every_kind;
 mod gcp;
 mod gitops;
 mod gone_values;
