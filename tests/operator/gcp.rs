@@ -222,13 +222,11 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
     scene.put("prod_orders-db_DB_PASSWORD", &next);
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
 
-    for endpoint in ["https://169.254.169.254", "https://storage.googleapis.com", "https://elsewhere.example.com"] {
-        let auth = json!({"serviceAccountKey": {"secret": "google", "key": "key.json"}});
-        scene.store(endpoint.to_owned(), auth).await?;
-        tenant.wait_reason("prod", Reason::EndpointNotAllowed).await?;
-        scene.store_by_key().await?;
-        tenant.wait_ready("prod").await?;
-    }
+    // Another service of Google's, where anybody may keep files, is not this one.
+    let auth = json!({"serviceAccountKey": {"secret": "google", "key": "key.json"}});
+    scene.store("https://storage.googleapis.com".to_owned(), auth).await?;
+    tenant.wait_reason("prod", Reason::EndpointNotAllowed).await?;
+    assert_eq!(tenant.secret("prod-orders-db").await?, secret(&[("DB_PASSWORD", &next)]));
     Ok(())
 }
 
