@@ -60,6 +60,10 @@ struct World {
     secrets: BTreeMap<String, Secret>,
     /// Who a token is for; gone when it has ended.
     tokens: BTreeMap<String, String>,
+    /// Tokens that are good for IAM alone.
+    for_iam: BTreeSet<String>,
+    /// Every token that was ever given out.
+    given_out: Vec<String>,
     /// Keys of service accounts, by their address: the id and the public half.
     keys: BTreeMap<String, (String, Vec<u8>)>,
     /// Refresh tokens, and who they are for.
@@ -99,6 +103,7 @@ impl World {
     fn token(&mut self, principal: &str) -> anyhow::Result<String> {
         let token = format!("ya29.{}", random_token()?);
         self.tokens.insert(token.clone(), principal.to_owned());
+        self.given_out.push(token.clone());
         Ok(token)
     }
 
@@ -284,6 +289,12 @@ impl Gcp {
     /// When there is no randomness to be had.
     pub fn access_token(&self, principal: &str) -> anyhow::Result<String> {
         self.world().token(principal)
+    }
+
+    /// Every token that was given out so far, ended ones included.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<String> {
+        self.world().given_out.clone()
     }
 
     /// Takes this as an access token of somebody, too.

@@ -59,6 +59,15 @@ impl Scene {
         Ok(key.to_string())
     }
 
+    /// Tokens are looked for at the end of the test like values.
+    fn guard_tokens(&self) {
+        let tokens = self.gcp.tokens();
+        assert!(!tokens.is_empty());
+        for token in tokens {
+            self.tenant.guard(token.trim_start_matches("ya29."));
+        }
+    }
+
     async fn set_key(&self, key: &str) -> anyhow::Result<()> {
         self.tenant.apply_secret("google", json!({}), "Opaque", &[("key.json", key)]).await
     }
@@ -165,7 +174,9 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
     gcp.enable(&scene.id("plat_prod_orders-db_OFF"), 1);
     data[0].1 = &next;
     data.extend([("LATE", &*late), ("OFF", &*old)]);
-    tenant.wait_secret("prod-orders-db", secret(&data)).await
+    tenant.wait_secret("prod-orders-db", secret(&data)).await?;
+    scene.guard_tokens();
+    Ok(())
 }
 
 #[tokio::test]
@@ -222,13 +233,12 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
     scene.put("prod_orders-db_DB_PASSWORD", &next);
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
 
-    for endpoint in ["https://169.254.169.254", "https://storage.googleapis.com", "https://elsewhere.example.com"] {
-        let auth = json!({"serviceAccountKey": {"secret": "google", "key": "key.json"}});
-        scene.store(endpoint.to_owned(), auth).await?;
-        tenant.wait_reason("prod", Reason::EndpointNotAllowed).await?;
-        scene.store_by_key().await?;
-        tenant.wait_ready("prod").await?;
-    }
+    // Another service of Google's, where anybody may keep files, is not this one.
+    let auth = json!({"serviceAccountKey": {"secret": "google", "key": "key.json"}});
+    scene.store("https://storage.googleapis.com".to_owned(), auth).await?;
+    tenant.wait_reason("prod", Reason::EndpointNotAllowed).await?;
+    assert_eq!(tenant.secret("prod-orders-db").await?, secret(&[("DB_PASSWORD", &next)]));
+    scene.guard_tokens();
     Ok(())
 }
 
@@ -299,5 +309,6 @@ async fn reads_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
         tenant.wait_secret(&format!("{stack}-db"), secret(&data)).await?;
     }
     assert_eq!(gcp.count(LOGIN), logins + 1);
+    scene.guard_tokens();
     Ok(())
 }

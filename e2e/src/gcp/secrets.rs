@@ -144,6 +144,10 @@ impl World {
                            other valid authentication credential.";
             return answer::error_for("UNAUTHENTICATED", message, "ACCESS_TOKEN_EXPIRED");
         };
+        if header.strip_prefix("Bearer ").is_some_and(|token| self.for_iam.contains(token)) {
+            let message = "Request had insufficient authentication scopes.";
+            return answer::error_for("PERMISSION_DENIED", message, "ACCESS_TOKEN_SCOPE_INSUFFICIENT");
+        }
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         let Some((project, resource)) = path.strip_prefix("/v1/projects/").and_then(|rest| rest.split_once('/')) else {
             return answer::not_found_page();

@@ -135,7 +135,12 @@ impl World {
             let why = "The given credential is rejected by the attribute condition.";
             return oauth_error(StatusCode::UNAUTHORIZED, "unauthorized_client", why);
         }
-        self.granted(&subject, Some("urn:ietf:params:oauth:token-type:access_token"))
+        let is_for_iam = field("scope") == IAM_SCOPE;
+        let response = self.granted(&subject, Some("urn:ietf:params:oauth:token-type:access_token"));
+        if is_for_iam {
+            self.for_iam.extend(self.given_out.last().cloned());
+        }
+        response
     }
 
     /// `POST …:generateAccessToken`.

@@ -42,7 +42,8 @@ pub struct GcpAuth {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpWorkloadIdentity {
-    /// The full name of the workload identity provider, which is also the token's audience.
+    /// The full name of the workload identity provider (`projects/…/providers/…`), or the one that a GKE cluster has
+    /// (`identitynamespace:…`). The token's audience follows from it.
     #[schemars(length(min = 1, max = 512))]
     pub provider: String,
     /// The Google service account to act as. Default: the federated identity itself.
