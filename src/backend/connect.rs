@@ -47,6 +47,8 @@ pub struct Connected {
     pub reads: Batch,
     /// The provider's field in the spec, such as `sops`.
     pub kind: &'static str,
+    /// Whether a read waits for a service outside the cluster, which may be as slow as it likes.
+    pub outside: bool,
     /// Objects whose change may change values. Empty: the store must be polled.
     pub sources: BTreeSet<Watched>,
     /// Objects whose change asks for a new connection.
@@ -157,7 +159,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
     let provider = provider(connection, kubernetes).map_err(in_context)?;
     let timeout = timeout(connection).map_err(in_context)?;
     let objects = objects.with_timeout(timeout);
-    let kind = provider.kind();
+    let (kind, outside) = (provider.kind(), provider.is_outside());
     let rights = match &credentials {
         Credentials::OfStore(rights) => rights.clone(),
         Credentials::OfUser(_) => StoreRights::default(),
@@ -196,7 +198,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         Some(default) => guarded.outside(asked.unwrap_or(default)),
     });
     let reads = Batch::new(Arc::clone(&backend));
-    Ok(Connected { backend, reads, kind, sources, credentials, recipients })
+    Ok(Connected { backend, reads, kind, outside, sources, credentials, recipients })
 }
 
 #[derive(Clone, Copy)]
@@ -238,6 +240,33 @@ impl Provider<'_> {
             Self::AwsSsm(_) => Some(20),
             Self::Vault(_) | Self::AzureKeyVault(_) => Some(100),
             Self::GcpSecretManager(_) => Some(200),
+        }
+    }
+}
+
+impl Provider<'_> {
+    /// Whether reading asks a service outside the cluster: the store itself, or one that holds the keys of its files.
+    fn is_outside(self) -> bool {
+        match self {
+            Self::Kubernetes => false,
+            Self::Sops(spec) => {
+                let store::Sops {
+                    source: _,
+                    file: _,
+                    age: _,
+                    aws_kms,
+                    gcp_kms,
+                    azure_key_vault,
+                    vault_transit,
+                    allowed_recipients: _,
+                } = spec;
+                aws_kms.is_some() || gcp_kms.is_some() || azure_key_vault.is_some() || vault_transit.is_some()
+            }
+            Self::AwsSecretsManager(_)
+            | Self::AwsSsm(_)
+            | Self::Vault(_)
+            | Self::AzureKeyVault(_)
+            | Self::GcpSecretManager(_) => true,
         }
     }
 }

@@ -26,7 +26,8 @@ use super::{Context, schedule};
 use crate::backend::{Error, ErrorKind, Key, Versioned};
 use crate::value::{Digest, DigestKey};
 
-/// How many stores are read at once.
+/// How many stores are read at once of those that the API server answers for. One outside the cluster has a pace of its
+/// own, and must not hold up the others while it hangs.
 const STORES_AT_ONCE: usize = 16;
 
 /// A key as a reconcile read it.
@@ -376,7 +377,6 @@ impl Refresh {
     }
 
     async fn work(&self, context: &Context, job: Job) {
-        let Ok(_slot) = self.slots.acquire().await else { return };
         let watched = context.stores.is_watched(context, &job.store);
         let skip = match job.why {
             Why::Changed | Why::Retry => false,
@@ -414,6 +414,10 @@ impl Refresh {
         };
         let mut affected = HashSet::new();
         let live = context.stores.connect(context, &job.store).await;
+        let _slot = match &live {
+            Ok(live) if !live.outside => self.slots.acquire().await.ok(),
+            Ok(_) | Err(_) => None,
+        };
         let read_keys: Vec<Key> = read.iter().map(|key| Key::clone(key)).collect();
         let results = match &live {
             Ok(live) => live.reads.read(&read_keys).await,

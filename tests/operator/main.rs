@@ -12,6 +12,7 @@ mod deletion;
 mod gitops;
 mod gone_values;
 mod inheritance;
+mod isolation;
 mod layers;
 mod life;
 mod limits;
