@@ -33,5 +33,6 @@ mod store_errors;
 mod sync;
 mod target_errors;
 mod templates;
+mod tenants;
 mod value_errors;
 mod vault_store;
