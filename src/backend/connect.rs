@@ -195,7 +195,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
     let backend: Arc<dyn Backend> = Arc::new(match provider.default_rate() {
         // In the cluster: the API server paces itself.
         None => guarded,
-        Some(default) => guarded.outside(asked.unwrap_or(default)),
+        Some(default) => guarded.outside(asked.unwrap_or(default), provider.keys_in_one_read()),
     });
     let reads = Batch::new(Arc::clone(&backend));
     Ok(Connected { backend, reads, kind, outside, sources, credentials, recipients })
@@ -245,6 +245,16 @@ impl Provider<'_> {
 }
 
 impl Provider<'_> {
+    /// How many keys the service takes in one read of values: the limits of `BatchGetSecretValue` and `GetParameters`; the
+    /// others read one by one.
+    fn keys_in_one_read(self) -> usize {
+        match self {
+            Self::AwsSecretsManager(_) => 20,
+            Self::AwsSsm(_) => 10,
+            Self::Vault(_) | Self::AzureKeyVault(_) | Self::GcpSecretManager(_) | Self::Kubernetes | Self::Sops(_) => 1,
+        }
+    }
+
     /// Whether reading asks a service outside the cluster: the store itself, or one that holds the keys of its files.
     fn is_outside(self) -> bool {
         match self {

@@ -106,6 +106,8 @@ pub struct Guarded {
 struct Outside {
     pace: Pace,
     breaker: Breaker,
+    /// How many keys one remote read takes.
+    keys_in_one_read: usize,
 }
 
 impl Guarded {
@@ -115,17 +117,19 @@ impl Guarded {
         Self { driver, store, timeout, observer, outside: None }
     }
 
-    /// The same for a store outside the cluster: so many calls a second, and hardly any while it is down.
+    /// The same for a store outside the cluster: so many calls a second, and hardly any while it is down. `keys_in_one_read`
+    /// is what the service itself takes at once, whatever the driver likes to be given.
     #[must_use]
-    pub fn outside(self, per_second: u32) -> Self {
-        let outside = Outside { pace: Pace::new(per_second), breaker: Breaker::new(self.timeout) };
+    pub fn outside(self, per_second: u32, keys_in_one_read: usize) -> Self {
+        let keys_in_one_read = keys_in_one_read.max(1);
+        let outside = Outside { pace: Pace::new(per_second), breaker: Breaker::new(self.timeout), keys_in_one_read };
         Self { outside: Some(outside), ..self }
     }
 
     /// Whether a call of so many remote calls may be made now. Waits for the store's pace; that wait does not count
     /// against the call's deadline.
     async fn admit(&self, calls: usize) -> Admission {
-        let Some(Outside { pace, breaker }) = &self.outside else { return Admission::Usual };
+        let Some(Outside { pace, breaker, keys_in_one_read: _ }) = &self.outside else { return Admission::Usual };
         if let Some(error) = breaker.refusal() {
             return Admission::Refused(error);
         }
@@ -134,7 +138,7 @@ impl Guarded {
     }
 
     fn note(&self, admission: &Admission, failure: Option<&Error>) {
-        if let Some(Outside { pace: _, breaker }) = &self.outside {
+        if let Some(Outside { pace: _, breaker, keys_in_one_read: _ }) = &self.outside {
             breaker.note(admission, failure);
         }
     }
@@ -224,7 +228,7 @@ impl Guarded {
     /// How many keys one remote call takes. Metadata come one by one everywhere.
     fn keys_in_one_call(&self, operation: Operation) -> usize {
         match operation {
-            Operation::Read => self.driver.capabilities().batch.max(1),
+            Operation::Read => self.outside.as_ref().map_or(usize::MAX, |outside| outside.keys_in_one_read),
             Operation::Probe
             | Operation::Write
             | Operation::Delete

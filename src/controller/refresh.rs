@@ -234,7 +234,7 @@ impl Refresh {
                 state.arm(now + wait, Timer::Retry(reading.store.clone(), Arc::clone(&key)));
             }
             if let Some(interval) = tick {
-                state.arm_tick(&reading.store, interval, now);
+                state.arm_tick(&reading.store, interval, Instant::now(), schedule::until_tick);
             }
             used.push((store, key));
         }
@@ -364,7 +364,7 @@ impl Refresh {
             }
         }
         for (store, interval) in again {
-            state.arm_tick(&store, interval, now);
+            state.arm_tick(&store, interval, now, schedule::until_next_tick);
         }
         for (store, index) in &mut state.stores {
             if !index.dirty.is_empty() && !index.running {
@@ -560,13 +560,19 @@ impl State {
         self.timers.insert((due, number), timer);
     }
 
-    fn arm_tick(&mut self, store: &StoreKey, interval: Duration, now: Instant) {
+    fn arm_tick(
+        &mut self,
+        store: &StoreKey,
+        interval: Duration,
+        now: Instant,
+        until: fn(&str, Duration, Duration) -> Duration,
+    ) {
         let Some(index) = self.stores.get_mut(store) else { return };
         if !index.ticks.insert(interval) {
             return;
         }
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wait = schedule::until_tick(&store.to_string(), interval, wall);
+        let wait = until(&store.to_string(), interval, wall);
         self.arm(now + wait, Timer::Tick(store.clone(), interval));
     }
 
