@@ -41,7 +41,7 @@ async fn on_stack(context: &Context, stack: &StackKey, lane: Lane, stop: &Cancel
         Err(_) => {
             context.metrics.panicked();
             tracing::error!(%stack, "a sync panicked; this is a defect of the operator, please report it");
-            let marked = stop.run_until_cancelled(mark_panicked(context, stack)).await;
+            let marked = stop.run_until_cancelled(Box::pin(mark_panicked(context, stack))).await;
             if !matches!(marked, Some(Ok(()))) {
                 tracing::debug!(%stack, "the panic could not be reported in the status");
             }
