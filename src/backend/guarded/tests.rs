@@ -227,6 +227,20 @@ async fn one_good_key_shows_that_a_store_outside_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_takes_few_connections_and_answers_the_others_at_once() {
+    let memory = Arc::new(Memory::new());
+    memory.fail_next((0..1000).map(|_| Fault::Hang));
+    let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(10_000, 1);
+    let start = Instant::now();
+    let key = [Key::current("a")];
+    let results = futures::future::join_all((0..1000).map(|_| guarded.read(&key))).await;
+    assert!(results.iter().all(|results| results[0].as_ref().is_err_and(|error| error.kind == ErrorKind::Timeout)));
+    assert_eq!(start.elapsed(), DEFAULT_TIMEOUT, "nobody waits for a second timeout");
+    assert_eq!(calls.lock().unwrap().len(), AT_ONCE.1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_pace_counts_what_the_service_is_asked_and_not_what_the_driver_is_given() {
     for (keys_in_one_read, waited) in [(1, 9_000), (5, 1_000)] {
         let memory = Arc::new(Memory::new());
