@@ -48,7 +48,7 @@ tools: build ## Build the pinned test servers, once
 	@"$(programs)/e2e" tools >/dev/null
 
 .PHONY: bench
-bench: build ## Measure the operator against the API server's own write floor (about 15 minutes)
+bench: build ## Measure the operator against the API server's own write floor (about 20 minutes)
 	@"$(programs)/e2e" tools $(cluster_tools) >/dev/null
 	cargo build --release --bin atmos-secrets-operator
 	"$(programs)/e2e" bench $(BENCH_ARGUMENTS)

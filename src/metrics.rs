@@ -21,6 +21,8 @@ pub struct Gauges {
     pub delayed: usize,
     /// Stacks that are worked on.
     pub running: usize,
+    /// Stacks whose sync waits for a store outside the cluster.
+    pub waiting: usize,
     /// Stacks in the cluster.
     pub stacks: usize,
     /// Distinct keys of stores in use.
@@ -66,7 +68,10 @@ impl Metrics {
                 .buckets(SECONDS.to_vec()),
         )?;
         let queue = IntGaugeVec::new(
-            Opts::new("atmos_secrets_queue", "Stacks in the work queue by place (user, background, delayed, running)."),
+            Opts::new(
+                "atmos_secrets_queue",
+                "Stacks in the work queue by place (user, background, delayed, running, waiting).",
+            ),
             &["place"],
         )?;
         let stacks = IntGauge::new("atmos_secrets_stacks", "Stacks in the cluster.")?;
@@ -104,8 +109,14 @@ impl Metrics {
     /// # Errors
     /// The encoder failed, which it does only on a broken writer.
     pub fn render(&self, gauges: &Gauges) -> Result<Vec<u8>, prometheus::Error> {
-        let Gauges { user, background, delayed, running, stacks, keys } = *gauges;
-        for (place, count) in [("user", user), ("background", background), ("delayed", delayed), ("running", running)] {
+        let Gauges { user, background, delayed, running, waiting, stacks, keys } = *gauges;
+        for (place, count) in [
+            ("user", user),
+            ("background", background),
+            ("delayed", delayed),
+            ("running", running),
+            ("waiting", waiting),
+        ] {
             self.queue.with_label_values(&[place]).set(gauge(count));
         }
         self.stacks.set(gauge(stacks));
@@ -132,13 +143,14 @@ mod tests {
         metrics.synced("user", "ok", Duration::from_millis(3));
         metrics.store_called("read", "ok", Duration::from_millis(1));
         metrics.panicked();
-        let gauges = Gauges { user: 1, background: 2, delayed: 3, running: 4, stacks: 5, keys: 6 };
+        let gauges = Gauges { user: 1, background: 2, delayed: 3, running: 4, waiting: 7, stacks: 5, keys: 6 };
         let text = String::from_utf8(metrics.render(&gauges).unwrap()).unwrap();
         for line in [
             "atmos_secrets_syncs_total{lane=\"user\",result=\"ok\"} 1",
             "atmos_secrets_panics_total 1",
             "atmos_secrets_store_calls_total{operation=\"read\",outcome=\"ok\"} 1",
             "atmos_secrets_queue{place=\"delayed\"} 3",
+            "atmos_secrets_queue{place=\"waiting\"} 7",
             "atmos_secrets_stacks 5",
             "atmos_secrets_store_keys 6",
         ] {

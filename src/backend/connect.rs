@@ -50,6 +50,8 @@ pub struct Connected {
     pub rotations: Rotations,
     /// The provider's field in the spec, such as `sops`.
     pub kind: &'static str,
+    /// Whether a read waits for a service outside the cluster, which may be as slow as it likes.
+    pub outside: bool,
     /// Objects whose change may change values. Empty: the store must be polled.
     pub sources: BTreeSet<Watched>,
     /// Objects whose change asks for a new connection.
@@ -160,7 +162,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
     let provider = provider(connection, kubernetes).map_err(in_context)?;
     let timeout = timeout(connection).map_err(in_context)?;
     let objects = objects.with_timeout(timeout);
-    let kind = provider.kind();
+    let (kind, outside) = (provider.kind(), provider.is_outside());
     let rights = match &credentials {
         Credentials::OfStore(rights) => rights.clone(),
         Credentials::OfUser(_) => StoreRights::default(),
@@ -198,11 +200,11 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
     let backend: Arc<dyn Backend> = Arc::new(match provider.default_rate() {
         // In the cluster: the API server paces itself.
         None => guarded,
-        Some(default) => guarded.outside(asked.unwrap_or(default)),
+        Some(default) => guarded.outside(asked.unwrap_or(default), provider.keys_in_one_read()),
     });
     let reads = Batch::new(Arc::clone(&backend));
     let rotations = Rotations::new(Arc::clone(&backend));
-    Ok(Connected { backend, reads, rotations, kind, sources, credentials, recipients })
+    Ok(Connected { backend, reads, rotations, kind, outside, sources, credentials, recipients })
 }
 
 #[derive(Clone, Copy)]
@@ -244,6 +246,43 @@ impl Provider<'_> {
             Self::AwsSsm(_) => Some(20),
             Self::Vault(_) | Self::AzureKeyVault(_) => Some(100),
             Self::GcpSecretManager(_) => Some(200),
+        }
+    }
+}
+
+impl Provider<'_> {
+    /// How many keys the service takes in one read of values: the limits of `BatchGetSecretValue` and `GetParameters`; the
+    /// others read one by one.
+    fn keys_in_one_read(self) -> usize {
+        match self {
+            Self::AwsSecretsManager(_) => 20,
+            Self::AwsSsm(_) => 10,
+            Self::Vault(_) | Self::AzureKeyVault(_) | Self::GcpSecretManager(_) | Self::Kubernetes | Self::Sops(_) => 1,
+        }
+    }
+
+    /// Whether reading asks a service outside the cluster: the store itself, or one that holds the keys of its files.
+    fn is_outside(self) -> bool {
+        match self {
+            Self::Kubernetes => false,
+            Self::Sops(spec) => {
+                let store::Sops {
+                    source: _,
+                    file: _,
+                    age: _,
+                    aws_kms,
+                    gcp_kms,
+                    azure_key_vault,
+                    vault_transit,
+                    allowed_recipients: _,
+                } = spec;
+                aws_kms.is_some() || gcp_kms.is_some() || azure_key_vault.is_some() || vault_transit.is_some()
+            }
+            Self::AwsSecretsManager(_)
+            | Self::AwsSsm(_)
+            | Self::Vault(_)
+            | Self::AzureKeyVault(_)
+            | Self::GcpSecretManager(_) => true,
         }
     }
 }

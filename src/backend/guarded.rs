@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use self::breaker::{Admission, Breaker};
@@ -102,10 +103,17 @@ pub struct Guarded {
     outside: Option<Outside>,
 }
 
+/// Calls of one store under way at once: as many as a second brings, within these bounds. Far more than a store that answers
+/// ever needs; one that hangs must not take every connection that the process may open.
+const AT_ONCE: (usize, usize) = (32, 256);
+
 /// What a store outside the cluster has in addition.
 struct Outside {
     pace: Pace,
     breaker: Breaker,
+    places: Semaphore,
+    /// How many keys one remote read takes.
+    keys_in_one_read: usize,
 }
 
 impl Guarded {
@@ -115,26 +123,38 @@ impl Guarded {
         Self { driver, store, timeout, observer, outside: None }
     }
 
-    /// The same for a store outside the cluster: so many calls a second, and hardly any while it is down.
+    /// The same for a store outside the cluster: so many calls a second, and hardly any while it is down. `keys_in_one_read`
+    /// is what the service itself takes at once, whatever the driver likes to be given.
     #[must_use]
-    pub fn outside(self, per_second: u32) -> Self {
-        let outside = Outside { pace: Pace::new(per_second), breaker: Breaker::new(self.timeout) };
+    pub fn outside(self, per_second: u32, keys_in_one_read: usize) -> Self {
+        let keys_in_one_read = keys_in_one_read.max(1);
+        let places = usize::try_from(per_second).unwrap_or(usize::MAX).clamp(AT_ONCE.0, AT_ONCE.1);
+        let outside = Outside {
+            pace: Pace::new(per_second),
+            breaker: Breaker::new(self.timeout),
+            places: Semaphore::new(places),
+            keys_in_one_read,
+        };
         Self { outside: Some(outside), ..self }
     }
 
-    /// Whether a call of so many remote calls may be made now. Waits for the store's pace; that wait does not count
-    /// against the call's deadline.
-    async fn admit(&self, calls: usize) -> Admission {
-        let Some(Outside { pace, breaker }) = &self.outside else { return Admission::Usual };
+    /// Whether a call of so many remote calls may be made now, and its place. Waits for the store's pace and for a place;
+    /// that wait does not count against the call's deadline.
+    async fn admit(&self, calls: usize) -> (Admission, Option<SemaphorePermit<'_>>) {
+        let Some(Outside { pace, breaker, places, keys_in_one_read: _ }) = &self.outside else {
+            return (Admission::Usual, None);
+        };
         if let Some(error) = breaker.refusal() {
-            return Admission::Refused(error);
+            return (Admission::Refused(error), None);
         }
         pace.wait_for(calls).await;
-        breaker.admit()
+        // Nobody closes it, so there is always a place in the end.
+        let place = places.acquire().await.ok();
+        (breaker.admit(), place)
     }
 
     fn note(&self, admission: &Admission, failure: Option<&Error>) {
-        if let Some(Outside { pace: _, breaker }) = &self.outside {
+        if let Some(Outside { pace: _, breaker, places: _, keys_in_one_read: _ }) = &self.outside {
             breaker.note(admission, failure);
         }
     }
@@ -163,7 +183,7 @@ impl Guarded {
         operation: Operation,
         call: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let admission = self.admit(1).await;
+        let (admission, _place) = self.admit(1).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
@@ -205,7 +225,7 @@ impl Guarded {
         if keys.is_empty() {
             return Vec::new();
         }
-        let admission = self.admit(keys.len().div_ceil(self.keys_in_one_call(operation))).await;
+        let (admission, _place) = self.admit(keys.len().div_ceil(self.keys_in_one_call(operation))).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
@@ -224,7 +244,7 @@ impl Guarded {
     /// How many keys one remote call takes. Metadata come one by one everywhere.
     fn keys_in_one_call(&self, operation: Operation) -> usize {
         match operation {
-            Operation::Read => self.driver.capabilities().batch.max(1),
+            Operation::Read => self.outside.as_ref().map_or(usize::MAX, |outside| outside.keys_in_one_read),
             Operation::Probe
             | Operation::Write
             | Operation::Delete

@@ -13,10 +13,15 @@ use super::schedule::until_tick;
 use crate::model::Plan;
 
 /// The ticks.
-#[derive(Default)]
 pub struct Drift {
     queue: Queue<StackKey>,
     intervals: std::sync::Mutex<std::collections::HashMap<StackKey, Duration>>,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { queue: Queue::new(1), intervals: std::sync::Mutex::default() }
+    }
 }
 
 impl Drift {

@@ -32,13 +32,12 @@ pub mod stacks;
 pub mod stores;
 pub mod target;
 mod watches;
+mod work;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -54,15 +53,14 @@ use self::namespaces::Namespaces;
 use self::queue::{Lane, Queue};
 use self::refresh::Refresh;
 use self::relations::{Dependency, Relations, StackKey, StoreKey};
-use self::stacks::{Failure, Stacks};
+use self::stacks::Stacks;
 use self::stores::Stores;
-use crate::api::Reason;
 use crate::backend::credentials::StoreRights;
 use crate::backend::guarded::{Observer, Operation};
 use crate::backend::network::Network;
 use crate::cluster::Objects;
 use crate::metrics::{Gauges, Metrics};
-use crate::model::{Plan, Problem, outcome};
+use crate::model::Plan;
 use crate::value::DigestKey;
 
 /// Who the operator is in the cluster.
@@ -79,7 +77,8 @@ pub struct Identity {
 /// How the controller runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Stacks worked on at the same time. The API server commits writes in groups; 32 to 64 in flight use that.
+    /// Stacks worked on at the same time, those aside that wait for a store outside the cluster. The API server commits
+    /// writes in groups; 32 to 64 in flight use that.
     pub concurrency: usize,
     /// For tests of containment: the Stack whose sync panics.
     pub panic_on: Option<String>,
@@ -233,13 +232,13 @@ impl Controller {
             })
         };
         let context = Context {
-            queue: Queue::default(),
+            queue: Queue::new(settings.concurrency),
             stacks: Stacks::default(),
             definitions: Definitions::default(),
             relations: Relations::default(),
             namespaces: Namespaces::new(client.clone(), namespaces_sender, tasks.clone(), stop.child_token()),
             stores: Stores::default(),
-            rotations: Queue::default(),
+            rotations: Queue::new(rotation::WORKERS),
             refresh: Arc::new(Refresh::new(Arc::clone(&process_key))),
             memory: Memory::default(),
             claims: AllClaims::default(),
@@ -292,12 +291,8 @@ impl Controller {
             let context = Arc::clone(&context);
             async move { context.drift.run(&context).await }
         });
-        for _ in 0..context.settings.concurrency {
-            tasks.spawn(work_on_stacks(Arc::clone(&context), stop.clone()));
-        }
-        for _ in 0..4 {
-            tasks.spawn(work_on_stores(Arc::clone(&context), stop.clone()));
-        }
+        tasks.spawn(work::on_stacks(Arc::clone(&context), stop.clone()));
+        tasks.spawn(work::on_stores(Arc::clone(&context), stop.clone()));
         for _ in 0..rotation::WORKERS {
             tasks.spawn(rotation::ask(Arc::clone(&context), stop.clone()));
         }
@@ -308,105 +303,6 @@ impl Controller {
         context.drift.close();
         tasks.close();
         tasks.wait().await;
-    }
-}
-
-async fn work_on_stacks(context: Arc<Context>, stop: CancellationToken) {
-    // Decisions between Stacks, and everything about stores, need the whole picture first.
-    if stop.run_until_cancelled(context.synced()).await.is_none() {
-        return;
-    }
-    while let Some((stack, lane)) = context.queue.next().await {
-        let started = Instant::now();
-        // A panic is contained: it marks this Stack and nothing else.
-        let result = AssertUnwindSafe(sync(&context, &stack)).catch_unwind().await;
-        let label = match result {
-            Ok(Ok(())) => "ok",
-            Ok(Err(failure)) => {
-                tracing::debug!(%stack, %failure, "a sync is tried again");
-                context.queue.add_after(stack.clone(), Lane::Background, retry_after(failure));
-                "retry"
-            }
-            Err(_) => {
-                context.metrics.panicked();
-                tracing::error!(%stack, "a sync panicked; this is a defect of the operator, please report it");
-                let marked = stop.run_until_cancelled(mark_panicked(&context, &stack)).await;
-                if !matches!(marked, Some(Ok(()))) {
-                    tracing::debug!(%stack, "the panic could not be reported in the status");
-                }
-                context.queue.add_after(stack.clone(), Lane::Background, AFTER_PANIC);
-                "panic"
-            }
-        };
-        let lane = match lane {
-            Lane::User => "user",
-            Lane::Background => "background",
-        };
-        context.metrics.synced(lane, label, started.elapsed());
-        if !context.stacks.contains(&stack) {
-            // It went while it was worked on, so what this sync noted of it would stay for ever.
-            context.forget(&stack);
-        }
-        context.note_worked(&stack);
-        context.queue.done(&stack);
-    }
-}
-
-/// A Stack whose sync panicked is tried again so much later: the defect will most likely strike again.
-const AFTER_PANIC: Duration = Duration::from_secs(300);
-
-async fn sync(context: &Context, stack: &StackKey) -> Result<(), Failure> {
-    if context.settings.panic_on.as_ref().is_some_and(|name| *name == stack.to_string()) {
-        #[expect(clippy::panic, reason = "asked for by a test of containment")]
-        {
-            panic!("asked for");
-        }
-    }
-    reconcile::reconcile(context, stack).await
-}
-
-async fn mark_panicked(context: &Context, stack: &StackKey) -> Result<(), Failure> {
-    let Some(read) = context.stacks.read(&context.client, stack).await? else { return Ok(()) };
-    let problem = Problem {
-        reason: Reason::InternalError,
-        message: "the operator failed on this Stack; nothing else is affected; please report it".to_owned(),
-        stalled: false,
-    };
-    let status = outcome::failed(&read.status, &problem, read.generation, jiff::Timestamp::now());
-    context.stacks.patch_status(&context.client, stack, &read, &status).await?;
-    context.events.ready_changed(stack, &read.uid, &read.status.conditions, &status.conditions).await;
-    Ok(())
-}
-
-/// The API server is in trouble or refused: soon enough for a person, slow enough for a server under load.
-fn retry_after(failure: Failure) -> Duration {
-    match failure {
-        Failure::Unreachable => Duration::from_secs(2),
-        Failure::Status(429) => Duration::from_secs(5),
-        Failure::Status(409) => Duration::from_millis(200),
-        Failure::Status(_) => Duration::from_secs(10),
-    }
-}
-
-async fn work_on_stores(context: Arc<Context>, stop: CancellationToken) {
-    if stop.run_until_cancelled(context.synced()).await.is_none() {
-        return;
-    }
-    while let Some((store, _)) = context.stores.queue.next().await {
-        let result = AssertUnwindSafe(context.stores.reconcile(&context, &store)).catch_unwind().await;
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => {
-                tracing::debug!(%store, %failure, "a store's status is tried again");
-                context.stores.queue.add_after(store.clone(), Lane::Background, retry_after(failure));
-            }
-            Err(_) => {
-                context.metrics.panicked();
-                tracing::error!(%store, "checking a store panicked; this is a defect of the operator, please report it");
-                context.stores.queue.add_after(store.clone(), Lane::Background, AFTER_PANIC);
-            }
-        }
-        context.stores.queue.done(&store);
     }
 }
 
@@ -431,8 +327,9 @@ impl Context {
     /// What is counted only when somebody looks.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let queue::Depth { user, background, delayed, running } = self.queue.depth();
-        Gauges { user, background, delayed, running, stacks: self.stacks.count(), keys: self.refresh.key_count() }
+        let queue::Depth { user, background, delayed, running, away } = self.queue.depth();
+        let (stacks, keys) = (self.stacks.count(), self.refresh.key_count());
+        Gauges { user, background, delayed, running, waiting: away, stacks, keys }
     }
 
     /// Takes note that a Stack was worked on, or went. After the last one of a start the stores report their users.

@@ -1,22 +1,39 @@
-//! The work queue: each key once, two lanes, never two workers on one key.
+//! The work queue: each key once, two lanes, a number of turns, never two workers on one key.
 //!
 //! kube's `Controller` is one FIFO over a reflector that holds whole objects. This queue holds keys only. What a person
 //! changed ([`Lane::User`]) goes before what a refresh or a restart found ([`Lane::Background`]), so that an edit does
 //! not wait behind thousands of routine items.
+//!
+//! ```text
+//! add ─▶ lane ──a turn is free──▶ handed out ──────────────────────────▶ done
+//!         ▲                        │      ▲
+//!         │                     away: the turn goes to somebody else
+//!         └── back: in line again ─┘
+//! ```
 //!
 //! # Guarantees
 //! 1. A key that is queued is not queued twice; the earlier time and the more urgent lane win.
 //! 2. A key that is being worked on is not handed out again; adding it meanwhile runs it once more afterwards.
 //! 3. Within a lane, first in is first out. The background lane is never starved: after 16 items of the user lane in a
 //!    row, one background item goes first.
+//! 4. No more keys are worked on at once than there are turns. Work that waits for something far away has no turn
+//!    meanwhile ([`Queue::away`]) and takes nobody's: only the number of keys bounds how many wait.
+//! 5. Where work that comes back and keys that were not begun wait in one lane, they take turns alternately. So what is
+//!    begun ends, and thousands that come back at once do not hold up an edit.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+
+use self::line::{Line, Next};
 
 /// How urgent an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,13 +58,17 @@ pub struct Queue<K> {
 
 struct State<K> {
     keys: HashMap<K, Slot>,
-    user: VecDeque<K>,
-    background: VecDeque<K>,
+    user: Line<K>,
+    background: Line<K>,
     /// Keys that wait for a time. The number keeps entries of one instant apart.
     delayed: BTreeMap<(Instant, u64), (K, Lane)>,
     next_number: u64,
     user_in_a_row: u32,
+    turns: usize,
+    /// Keys that have a turn.
     running: usize,
+    /// Keys that are handed out and have none.
+    away: usize,
     closed: bool,
 }
 
@@ -57,36 +78,46 @@ struct Slot {
     queued: Option<Lane>,
     /// In `delayed`.
     due: Option<(Instant, u64)>,
-    running: bool,
-    /// Asked for again while running.
+    /// Handed out.
+    work: Option<Work>,
+    /// Asked for again while handed out.
     again: Option<Lane>,
+}
+
+/// A key that is handed out.
+#[derive(Clone, Copy)]
+struct Work {
+    lane: Lane,
+    has_turn: bool,
 }
 
 impl Slot {
     fn is_idle(&self) -> bool {
-        self.queued.is_none() && self.due.is_none() && !self.running && self.again.is_none()
+        self.queued.is_none() && self.due.is_none() && self.work.is_none() && self.again.is_none()
     }
 }
 
-impl<K: Clone + Eq + Hash> Default for Queue<K> {
-    fn default() -> Self {
+impl<K: Clone + Eq + Hash> Queue<K> {
+    /// An empty queue that lets so many keys be worked on at once.
+    #[must_use]
+    pub fn new(turns: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 keys: HashMap::new(),
-                user: VecDeque::new(),
-                background: VecDeque::new(),
+                user: Line::default(),
+                background: Line::default(),
                 delayed: BTreeMap::new(),
                 next_number: 0,
                 user_in_a_row: 0,
+                turns,
                 running: 0,
+                away: 0,
                 closed: false,
             }),
             changed: Notify::new(),
         }
     }
-}
 
-impl<K: Clone + Eq + Hash> Queue<K> {
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         // The state is consistent after every statement that can panic, so a poisoned lock is still good.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,10 +165,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let (queued, due) = (slot.queued.take(), slot.due.take());
         slot.again = None;
         let idle = slot.is_idle();
-        match queued {
-            Some(Lane::User) => state.user.retain(|other| other != key),
-            Some(Lane::Background) => state.background.retain(|other| other != key),
-            None => {}
+        if let Some(lane) = queued {
+            state.line(lane).remove(key);
         }
         if let Some(due) = due {
             state.delayed.remove(&due);
@@ -147,7 +176,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Waits for the next key. `None` after [`close`](Self::close). Cancel safe.
+    /// Waits for the next key, and for a turn. `None` after [`close`](Self::close). Cancel safe.
     ///
     /// Every key that is handed out must be given back with [`done`](Self::done).
     pub async fn next(&self) -> Option<(K, Lane)> {
@@ -160,8 +189,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                     return None;
                 }
                 state.promote(Instant::now());
-                if let Some(item) = state.pop() {
-                    if !state.user.is_empty() || !state.background.is_empty() {
+                if let Some(item) = state.hand_out() {
+                    if state.running < state.turns && !(state.user.is_empty() && state.background.is_empty()) {
                         self.changed.notify_one();
                     }
                     return Some(item);
@@ -180,36 +209,66 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Gives a key back.
+    /// Waits for something far away on behalf of a key that was handed out, while others have its turn. Returns when it
+    /// has a turn again.
+    ///
+    /// Cancel safe: a key whose work is dropped meanwhile is given back like any other. Without anybody in
+    /// [`next`](Self::next) nobody gets a turn; after [`close`](Self::close) everybody has one at once.
+    pub async fn away<T>(&self, key: &K, wait: impl Future<Output = T>) -> T {
+        if self.lock().leave(key) {
+            self.changed.notify_one();
+        }
+        let result = wait.await;
+        let turn = self.lock().come_back(key);
+        if let Some(turn) = turn {
+            self.changed.notify_one();
+            // The sender is kept until it has sent: the error cannot be.
+            let _ = turn.await;
+        }
+        result
+    }
+
+    /// Gives a key back, and its turn if it has one.
     pub fn done(&self, key: &K) {
         let mut state = self.lock();
-        state.running = state.running.saturating_sub(1);
         let Some(slot) = state.keys.get_mut(key) else { return };
-        slot.running = false;
-        if let Some(lane) = slot.again.take() {
+        let (work, again, idle) = (slot.work.take(), slot.again.take(), slot.is_idle());
+        match work {
+            Some(Work { lane: _, has_turn: true }) => state.running = state.running.saturating_sub(1),
+            Some(Work { lane: _, has_turn: false }) => state.away = state.away.saturating_sub(1),
+            None => {}
+        }
+        if let Some(lane) = again {
             state.push(key.clone(), lane);
-            drop(state);
-            self.changed.notify_one();
-        } else if slot.is_idle() {
+        } else if idle {
             state.keys.remove(key);
             state.let_go();
         }
-    }
-
-    /// Hands out nothing any more; running keys may finish.
-    pub fn close(&self) {
-        self.lock().closed = true;
+        drop(state);
         self.changed.notify_one();
     }
 
-    /// How many keys wait now in each lane, wait for a time, and run.
+    /// Hands out nothing any more; keys that are handed out may finish.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let returning: Vec<_> = state.user.take_returning().chain(state.background.take_returning()).collect();
+        for (key, turn) in returning {
+            state.resume(&key, turn);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many keys wait now in each lane, wait for a time, run, and are away.
     pub fn depth(&self) -> Depth {
         let state = self.lock();
         Depth {
-            user: state.user.len(),
-            background: state.background.len(),
+            user: state.user.not_begun(),
+            background: state.background.not_begun(),
             delayed: state.delayed.len(),
             running: state.running,
+            away: state.away,
         }
     }
 }
@@ -223,8 +282,10 @@ pub struct Depth {
     pub background: usize,
     /// Waiting for a time.
     pub delayed: usize,
-    /// Handed out.
+    /// Handed out, with a turn.
     pub running: usize,
+    /// Handed out, without one: see [`Queue::away`].
+    pub away: usize,
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
@@ -233,25 +294,25 @@ impl<K: Clone + Eq + Hash> State<K> {
         if let Some(due) = slot.due.take() {
             self.delayed.remove(&due);
         }
-        if slot.running {
+        if slot.work.is_some() {
             slot.again = Some(slot.again.map_or(lane, |before| before.min(lane)));
             return;
         }
         match (slot.queued, lane) {
-            (Some(Lane::User), _) | (Some(Lane::Background), Lane::Background) => {}
+            (Some(Lane::User), _) | (Some(Lane::Background), Lane::Background) => return,
             (Some(Lane::Background), Lane::User) => {
                 slot.queued = Some(Lane::User);
-                self.background.retain(|other| *other != key);
-                self.user.push_back(key);
+                self.background.remove(&key);
             }
-            (None, Lane::User) => {
-                slot.queued = Some(Lane::User);
-                self.user.push_back(key);
-            }
-            (None, Lane::Background) => {
-                slot.queued = Some(Lane::Background);
-                self.background.push_back(key);
-            }
+            (None, lane) => slot.queued = Some(lane),
+        }
+        self.line(lane).begin(key);
+    }
+
+    fn line(&mut self, lane: Lane) -> &mut Line<K> {
+        match lane {
+            Lane::User => &mut self.user,
+            Lane::Background => &mut self.background,
         }
     }
 
@@ -260,11 +321,8 @@ impl<K: Clone + Eq + Hash> State<K> {
         if self.keys.is_empty() && self.keys.capacity() > USUAL_ROOM {
             self.keys = HashMap::new();
         }
-        for lane in [&mut self.user, &mut self.background] {
-            if lane.is_empty() && lane.capacity() > USUAL_ROOM {
-                *lane = VecDeque::new();
-            }
-        }
+        self.user.let_go();
+        self.background.let_go();
     }
 
     /// Moves what is due into the lanes.
@@ -281,161 +339,74 @@ impl<K: Clone + Eq + Hash> State<K> {
         }
     }
 
-    fn pop(&mut self) -> Option<(K, Lane)> {
-        let background_first = self.user_in_a_row >= STARVATION_LIMIT && !self.background.is_empty();
-        let (key, lane) = match (background_first, self.user.pop_front()) {
-            (false, Some(key)) => {
-                self.user_in_a_row = self.user_in_a_row.saturating_add(1);
-                (key, Lane::User)
-            }
-            (true, Some(key)) => {
-                self.user.push_front(key);
-                self.user_in_a_row = 0;
-                (self.background.pop_front()?, Lane::Background)
-            }
-            (_, None) => {
-                self.user_in_a_row = 0;
-                (self.background.pop_front()?, Lane::Background)
-            }
-        };
-        if let Some(slot) = self.keys.get_mut(&key) {
-            slot.queued = None;
-            slot.running = true;
-        }
-        self.running += 1;
-        Some((key, lane))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-    use std::sync::Arc;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_is_queued_once_and_runs_alone() {
-        let queue = Queue::default();
-        queue.add("a", Lane::Background);
-        queue.add("a", Lane::Background);
-        assert_eq!(queue.next().await, Some(("a", Lane::Background)));
-        queue.add("a", Lane::User);
-        queue.add("b", Lane::Background);
-        assert_eq!(queue.next().await, Some(("b", Lane::Background)), "a is running and must not be handed out");
-        queue.done(&"a");
-        assert_eq!(queue.next().await, Some(("a", Lane::User)));
-        queue.done(&"a");
-        queue.done(&"b");
-        assert_eq!(queue.depth(), Depth { user: 0, background: 0, delayed: 0, running: 0 });
-        assert!(queue.lock().keys.is_empty(), "an idle key costs no memory");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn people_go_first_and_nobody_starves() {
-        let queue = Queue::default();
-        for number in 0..3 {
-            queue.add(1000 + number, Lane::Background);
-        }
-        for number in 0..40 {
-            queue.add(number, Lane::User);
-        }
-        let mut order = Vec::new();
-        for _ in 0..43 {
-            order.push(queue.next().await.unwrap().0);
-        }
-        assert_eq!(order.first(), Some(&0));
-        let first_background = order.iter().position(|key| *key == 1000).unwrap();
-        assert_eq!(first_background, STARVATION_LIMIT as usize);
-        assert_eq!(order.len(), 43);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_urgent_request_overtakes() {
-        let queue = Queue::default();
-        queue.add("slow", Lane::Background);
-        queue.add("edited", Lane::Background);
-        queue.add("edited", Lane::User);
-        assert_eq!(queue.next().await, Some(("edited", Lane::User)));
-        assert_eq!(queue.next().await, Some(("slow", Lane::Background)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_earlier_time_wins() {
-        let queue = Queue::default();
-        let start = Instant::now();
-        queue.add_after("a", Lane::Background, Duration::from_secs(60));
-        queue.add_after("a", Lane::Background, Duration::from_secs(10));
-        queue.add_after("a", Lane::Background, Duration::from_secs(30));
-        assert_eq!(queue.next().await, Some(("a", Lane::Background)));
-        assert_eq!(start.elapsed(), Duration::from_secs(10));
-        queue.add_after("a", Lane::Background, Duration::from_secs(60));
-        queue.done(&"a");
-        queue.add("a", Lane::User);
-        assert_eq!(queue.next().await, Some(("a", Lane::User)));
-        queue.done(&"a");
-        assert_eq!(queue.depth().delayed, 0, "a request now replaces the one for later");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn removed_keys_do_not_come_back() {
-        let queue = Queue::default();
-        queue.add("a", Lane::User);
-        queue.add_after("b", Lane::User, Duration::from_secs(1));
-        queue.remove(&"a");
-        queue.remove(&"b");
-        let waiting = tokio::time::timeout(Duration::from_secs(5), queue.next()).await;
-        assert!(waiting.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn closing_wakes_every_worker() {
-        let queue = Arc::new(Queue::<u32>::default());
-        let workers: Vec<_> = (0..8)
-            .map(|_| {
-                let queue = Arc::clone(&queue);
-                tokio::spawn(async move { queue.next().await })
-            })
-            .collect();
-        tokio::task::yield_now().await;
-        queue.close();
-        for worker in workers {
-            assert_eq!(worker.await.unwrap(), None);
-        }
-    }
-
-    #[tokio::test]
-    async fn many_workers_share_all_keys() {
-        let queue = Arc::new(Queue::default());
-        let workers: Vec<_> = (0..8)
-            .map(|_| {
-                let queue = Arc::clone(&queue);
-                tokio::spawn(async move {
-                    let mut seen = 0usize;
-                    while let Some((key, _)) = queue.next().await {
-                        tokio::task::yield_now().await;
-                        queue.done(&key);
-                        seen += 1;
+    /// Gives free turns to what comes back, until it is a new key's turn: that one is returned.
+    fn hand_out(&mut self) -> Option<(K, Lane)> {
+        while self.running < self.turns {
+            let (next, lane) = self.pop()?;
+            match next {
+                Next::Begin(key) => {
+                    if let Some(slot) = self.keys.get_mut(&key) {
+                        slot.queued = None;
+                        slot.work = Some(Work { lane, has_turn: true });
                     }
-                    seen
-                })
-            })
-            .collect();
-        for number in 0..1000 {
-            queue.add(number, Lane::Background);
-            if number % 100 == 0 {
-                tokio::task::yield_now().await;
+                    self.running += 1;
+                    return Some((key, lane));
+                }
+                Next::GoOn(key, turn) => self.resume(&key, turn),
             }
         }
-        while queue.depth() != (Depth { user: 0, background: 0, delayed: 0, running: 0 }) {
-            tokio::task::yield_now().await;
+        None
+    }
+
+    fn pop(&mut self) -> Option<(Next<K>, Lane)> {
+        let starving = self.user_in_a_row >= STARVATION_LIMIT && !self.background.is_empty();
+        if starving || self.user.is_empty() {
+            self.user_in_a_row = 0;
+            Some((self.background.pop()?, Lane::Background))
+        } else {
+            self.user_in_a_row = self.user_in_a_row.saturating_add(1);
+            Some((self.user.pop()?, Lane::User))
         }
-        queue.close();
-        let mut total = 0;
-        for worker in workers {
-            total += worker.await.unwrap();
+    }
+
+    /// Takes the turn of a key that is handed out. `false` if it has none.
+    fn leave(&mut self, key: &K) -> bool {
+        let work = self.keys.get_mut(key).and_then(|slot| slot.work.as_mut());
+        let Some(work) = work.filter(|work| work.has_turn) else { return false };
+        work.has_turn = false;
+        self.running = self.running.saturating_sub(1);
+        self.away += 1;
+        true
+    }
+
+    /// Puts a key that is away in line for a turn; `None` if it has one now.
+    fn come_back(&mut self, key: &K) -> Option<oneshot::Receiver<()>> {
+        let slot = self.keys.get(key)?;
+        let Work { lane, has_turn } = slot.work?;
+        if has_turn {
+            return None;
         }
-        assert_eq!(total, 1000);
+        // Who wants it meanwhile wants this to end.
+        let lane = slot.again.map_or(lane, |again| again.min(lane));
+        let (turn, receiver) = oneshot::channel();
+        let nobody_waits = self.user.is_empty() && self.background.is_empty();
+        if self.closed || (nobody_waits && self.running < self.turns) {
+            self.resume(key, turn);
+            return None;
+        }
+        self.line(lane).go_on(key.clone(), turn);
+        Some(receiver)
+    }
+
+    /// Gives a turn to a key that was away, unless its work was dropped meanwhile.
+    fn resume(&mut self, key: &K, turn: oneshot::Sender<()>) {
+        if turn.send(()).is_err() {
+            return;
+        }
+        if let Some(work) = self.keys.get_mut(key).and_then(|slot| slot.work.as_mut()) {
+            work.has_turn = true;
+            self.away = self.away.saturating_sub(1);
+            self.running += 1;
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! Reads the keys of a plan, once each, and says what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures::future::{Either, join_all, select};
 
 use super::Context;
 use super::queue::Lane;
 use super::refresh::Reading;
 use super::relations::{StackKey, StoreKey};
 use crate::api::Reason;
+use crate::backend::connect::Connected;
 use crate::backend::{Error, Key, Versioned};
 use crate::model::render::finding;
 use crate::model::{Fetched, Finding, Plan, StoreRef};
@@ -16,6 +21,9 @@ use crate::model::{Fetched, Finding, Plan, StoreRef};
 pub type Results = BTreeMap<StoreRef, BTreeMap<Key, Result<Versioned, Error>>>;
 
 /// Reads every key of the plan in one pass, all stores at the same time.
+///
+/// What the API server answers is asked for within the sync's turn, so that no more asks it at once than there are turns.
+/// Stores outside the cluster may hang as long as they like: nobody waits for them with a turn.
 pub async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Results {
     let mut wanted: BTreeMap<StoreRef, BTreeSet<Key>> = BTreeMap::new();
     if plan.blocked.is_none() {
@@ -23,17 +31,43 @@ pub async fn read_keys(context: &Context, stack: &StackKey, plan: &Plan) -> Resu
             wanted.entry(read.store.clone()).or_default().insert(read.key.clone());
         }
     }
-    let reads = wanted.into_iter().map(|(store, keys)| async move {
+    let connections = wanted.into_iter().map(|(store, keys)| async move {
         let store_key = StoreKey::resolve(&store, &stack.namespace);
-        let keys: Vec<Key> = keys.into_iter().collect();
-        let results = match context.stores.connect(context, &store_key).await {
+        let live = context.stores.connect(context, &store_key).await;
+        Asked { store, store_key, keys: keys.into_iter().collect(), live }
+    });
+    let (outside, inside): (Vec<Asked>, Vec<Asked>) =
+        join_all(connections).await.into_iter().partition(|asked| asked.live.as_ref().is_ok_and(|live| live.outside));
+    let inside = pin!(join_all(inside.into_iter().map(|asked| asked.read(context))));
+    if outside.is_empty() {
+        return inside.await.into_iter().collect();
+    }
+    let outside = pin!(join_all(outside.into_iter().map(|asked| asked.read(context))));
+    let (inside, outside) = match select(inside, outside).await {
+        Either::Left((inside, outside)) => (inside, context.queue.away(stack, outside).await),
+        Either::Right((outside, inside)) => (inside.await, outside),
+    };
+    inside.into_iter().chain(outside).collect()
+}
+
+/// Keys of one store.
+struct Asked {
+    store: StoreRef,
+    store_key: StoreKey,
+    keys: Vec<Key>,
+    live: Result<Arc<Connected>, Error>,
+}
+
+impl Asked {
+    async fn read(self, context: &Context) -> (StoreRef, BTreeMap<Key, Result<Versioned, Error>>) {
+        let Self { store, store_key, keys, live } = self;
+        let results = match live {
             Ok(live) => live.reads.read(&keys).await,
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         };
         context.stores.note_results(&store_key, &results);
         (store, keys.into_iter().zip(results).collect())
-    });
-    futures::future::join_all(reads).await.into_iter().collect()
+    }
 }
 
 /// What is known of each secret, once its key was read.

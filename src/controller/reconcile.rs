@@ -29,11 +29,12 @@ pub async fn reconcile(context: &Context, key: &StackKey) -> Result<(), Failure>
     // Whatever asked for this sync, the indexes shall hold one copy of the names.
     let shared = context.stacks.shared_key(key);
     let key = shared.as_ref().unwrap_or(key);
-    let Some(read) = context.stacks.read(&context.client, key).await? else {
+    // Each step has a box of its own, so that a sync that waits for a store takes up little: there may be thousands.
+    let Some(read) = Box::pin(context.stacks.read(&context.client, key)).await? else {
         context.forget(key);
         return Ok(());
     };
-    let Some(spec) = usable(context, key, &read).await? else { return Ok(()) };
+    let Some(spec) = Box::pin(usable(context, key, &read)).await? else { return Ok(()) };
     let mut memory = context.memory.take(key, &read.uid);
     let result = sync(context, key, &read, &spec, &mut memory).await;
     context.memory.put(key, memory);
@@ -51,8 +52,8 @@ async fn sync(
     let namespace = context.namespaces.use_namespace(&key.namespace);
     namespace.known().await.ok_or(Failure::Unreachable)?;
 
-    let compiled = compile(context, key, spec).await?;
-    let plan = claims::apply(context, key, read, compiled.plan).await;
+    let compiled = Box::pin(compile(context, key, spec)).await?;
+    let plan = Box::pin(claims::apply(context, key, read, compiled.plan)).await;
     context.relate(key, &plan);
 
     let since = context.refresh.mark();
@@ -61,8 +62,8 @@ async fn sync(
     let covered = covered(context, key, &plan);
     register(context, key, &plan, &compiled.intervals, &results, since);
 
-    let targets = write_targets(context, key, read, &plan, &findings, &covered, memory).await?;
-    let leftover = super::leftover::handle(context, key, read, &plan, &targets).await;
+    let targets = Box::pin(write_targets(context, key, read, &plan, &findings, &covered, memory)).await?;
+    let leftover = Box::pin(super::leftover::handle(context, key, read, &plan, &targets)).await;
 
     let rotations = rotations(context, key, &plan, &results).await;
     let settled = targets.iter().all(|done| !done.again.is_trouble());
@@ -81,7 +82,7 @@ async fn sync(
         leftover,
         now: jiff::Timestamp::now(),
     });
-    report(context, key, read, &status, &targets).await?;
+    Box::pin(report(context, key, read, &status, &targets)).await?;
     plan_next(context, key, &plan, &targets, memory);
     if let Some(wait) = next_look(&rotations, jiff::Timestamp::now()) {
         context.queue.add_after(key.clone(), Lane::Background, wait);

@@ -26,7 +26,8 @@ use super::{Context, schedule};
 use crate::backend::{Error, ErrorKind, Key, Versioned};
 use crate::value::{Digest, DigestKey};
 
-/// How many stores are read at once.
+/// How many stores are read at once of those that the API server answers for. One outside the cluster has a pace of its
+/// own, and must not hold up the others while it hangs.
 const STORES_AT_ONCE: usize = 16;
 
 /// A key as a reconcile read it.
@@ -233,7 +234,7 @@ impl Refresh {
                 state.arm(now + wait, Timer::Retry(reading.store.clone(), Arc::clone(&key)));
             }
             if let Some(interval) = tick {
-                state.arm_tick(&reading.store, interval, now);
+                state.arm_tick(&reading.store, interval, Instant::now(), schedule::until_tick);
             }
             used.push((store, key));
         }
@@ -371,7 +372,7 @@ impl Refresh {
             }
         }
         for (store, interval) in again {
-            state.arm_tick(&store, interval, now);
+            state.arm_tick(&store, interval, now, schedule::until_next_tick);
         }
         for (store, index) in &mut state.stores {
             if !index.dirty.is_empty() && !index.running {
@@ -384,7 +385,6 @@ impl Refresh {
     }
 
     async fn work(&self, context: &Context, job: Job) {
-        let Ok(_slot) = self.slots.acquire().await else { return };
         let watched = context.stores.is_watched(context, &job.store);
         let skip = match job.why {
             Why::Changed | Why::Retry => false,
@@ -422,6 +422,10 @@ impl Refresh {
         };
         let mut affected = HashSet::new();
         let live = context.stores.connect(context, &job.store).await;
+        let _slot = match &live {
+            Ok(live) if !live.outside => self.slots.acquire().await.ok(),
+            Ok(_) | Err(_) => None,
+        };
         let read_keys: Vec<Key> = read.iter().map(|key| Key::clone(key)).collect();
         let results = match &live {
             Ok(live) => live.reads.read(&read_keys).await,
@@ -564,13 +568,19 @@ impl State {
         self.timers.insert((due, number), timer);
     }
 
-    fn arm_tick(&mut self, store: &StoreKey, interval: Duration, now: Instant) {
+    fn arm_tick(
+        &mut self,
+        store: &StoreKey,
+        interval: Duration,
+        now: Instant,
+        until: fn(&str, Duration, Duration) -> Duration,
+    ) {
         let Some(index) = self.stores.get_mut(store) else { return };
         if !index.ticks.insert(interval) {
             return;
         }
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wait = schedule::until_tick(&store.to_string(), interval, wall);
+        let wait = until(&store.to_string(), interval, wall);
         self.arm(now + wait, Timer::Tick(store.clone(), interval));
     }
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::Lane;
 use super::relations::{Dependency, StackKey};
 use super::{Changes, Context, definitions, namespaces, stacks};
+use crate::backend::connect::Watched;
 
 /// Routes until `stop`.
 pub(super) async fn run(context: Arc<Context>, mut changes: Changes, stop: CancellationToken) {
@@ -72,12 +73,12 @@ fn namespace(context: &Context, change: namespaces::Change) {
                 context.queue.add(StackKey::new(&namespace, &claimant), Lane::User);
             }
             source(context, &namespace, &name, true, values);
-            for store in context.stores.by_credential(&namespace, &name) {
-                context.refresh.source_changed(&store, None);
-                context.stores.queue.add(store, Lane::User);
-            }
+            credential(context, &Watched::Secret { namespace: namespace.to_string(), name });
         }
-        namespaces::Change::ConfigMap { namespace, name } => source(context, &namespace, &name, false, false),
+        namespaces::Change::ConfigMap { namespace, name } => {
+            source(context, &namespace, &name, false, false);
+            credential(context, &Watched::ConfigMap { namespace: namespace.to_string(), name });
+        }
         namespaces::Change::Grant { namespace } => {
             for stack in context.stacks.of_namespace(&namespace) {
                 context.queue.add(stack, Lane::User);
@@ -89,6 +90,13 @@ fn namespace(context: &Context, change: namespaces::Change) {
                 }
             }
         }
+    }
+}
+
+/// The check looks whether the credentials are others now, and has everything read again if they are.
+pub(super) fn credential(context: &Context, object: &Watched) {
+    for store in context.stores.by_credential(object) {
+        context.stores.queue.add(store, Lane::User);
     }
 }
 

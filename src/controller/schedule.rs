@@ -23,6 +23,13 @@ pub fn until_tick(uid: &str, interval: Duration, now: Duration) -> Duration {
     Duration::from_millis(u64::try_from(interval - since).unwrap_or(u64::MAX))
 }
 
+/// How long from one tick to the next one. A timer that goes off a little early does not tick twice.
+#[must_use]
+pub fn until_next_tick(uid: &str, interval: Duration, now: Duration) -> Duration {
+    let wait = until_tick(uid, interval, now);
+    if wait < interval / 2 { wait + interval } else { wait }
+}
+
 fn phase(uid: &str, interval: u128) -> u128 {
     let hash = Sha256::new().chain_update(uid.as_bytes()).chain_update(interval.to_be_bytes()).finalize();
     let number = hash.iter().take(8).fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
@@ -54,6 +61,18 @@ mod tests {
         assert!(first > Duration::ZERO && first <= interval);
         assert_eq!(until_tick("uid", interval, now + first), interval, "the next tick is one interval later");
         assert_eq!(until_tick("uid", interval, now + first - Duration::from_millis(1)), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_timer_that_goes_off_early_ticks_once() {
+        let interval = Duration::from_secs(30);
+        let now = Duration::from_millis(1_700_000_123_456);
+        let tick = now + until_tick("uid", interval, now);
+        for early in [0, 1, 20, 1000].map(Duration::from_millis) {
+            assert_eq!(until_next_tick("uid", interval, tick - early), interval + early);
+        }
+        let late = Duration::from_millis(20);
+        assert_eq!(until_next_tick("uid", interval, tick + late), interval - late);
     }
 
     #[test]

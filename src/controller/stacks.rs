@@ -25,6 +25,7 @@ use self::object::StackObject;
 use self::pending::Pending;
 use super::relations::StackKey;
 use crate::api::StackStatus;
+use crate::cluster::is_object_name;
 use crate::model::Uid;
 
 /// How long one call may take.
@@ -295,6 +296,11 @@ impl Stacks {
 /// # Errors
 /// The API server refused or did not answer.
 pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failure> {
+    // A Stack imports others by names that nobody has checked. In a request's path one that is no name could lead into
+    // another namespace.
+    if !is_object_name(&key.name) {
+        return Ok(None);
+    }
     let api: Api<StackObject> = Api::namespaced(client.clone(), &key.namespace);
     Ok(within(api.get_opt(&key.name)).await?.map(Read::from))
 }

@@ -1,5 +1,7 @@
 //! Stores: their connections, what they depend on, and their status.
 
+mod credentials;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
+use self::credentials::Look;
 use super::definitions::StoreDefinition;
 use super::namespaces::Access;
 use super::queue::{Lane, Queue};
@@ -29,8 +32,10 @@ const GATHER_USERS: Duration = Duration::from_secs(2);
 /// How often a store in trouble is checked at least.
 const CHECK_AT_LEAST: Duration = Duration::from_secs(300);
 
+/// Stores checked at the same time, those aside that wait for an answer from outside the cluster.
+const CHECKS_AT_ONCE: usize = 4;
+
 /// See the module documentation.
-#[derive(Default)]
 pub struct Stores {
     pool: Pool<Connected>,
     /// Stores whose status is to be looked at.
@@ -47,8 +52,7 @@ struct State {
 struct Known {
     uid: Arc<str>,
     dependencies: Dependencies,
-    /// Counts changes of the credentials.
-    credentials: u64,
+    look: Arc<Look>,
     in_trouble: bool,
     retry: Option<Duration>,
 }
@@ -60,6 +64,12 @@ pub struct Concerned {
     pub store: StoreKey,
     /// The object that changed, where its name is the first part of keys.
     pub object: Option<String>,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        Self { pool: Pool::new(), queue: Queue::new(CHECKS_AT_ONCE), state: Mutex::default() }
+    }
 }
 
 impl Stores {
@@ -102,7 +112,7 @@ impl Stores {
         let known = Known {
             uid: Arc::clone(definition.uid()),
             dependencies,
-            credentials: old.as_ref().map_or(0, |old| old.credentials + 1),
+            look: Arc::default(),
             in_trouble: false,
             retry: None,
         };
@@ -121,37 +131,6 @@ impl Stores {
         let Some(known) = state.known.get(key) else { return false };
         let Dependencies { sources, credentials } = &known.dependencies;
         !sources.is_empty() && sources.iter().chain(credentials).all(|object| is_object_watched(context, object))
-    }
-
-    /// What changes with the credentials of a store. Where they are not watched, their metadata are looked at for each
-    /// use, so that a changed one takes effect and an unchanged one asks for no new login.
-    async fn credentials_version(&self, context: &Context, key: &StoreKey) -> String {
-        let (count, unwatched) = {
-            let state = self.lock();
-            let Some(known) = state.known.get(key) else { return String::new() };
-            let unwatched = known.dependencies.credentials.iter().filter(|object| !is_object_watched(context, object));
-            (known.credentials, unwatched.cloned().collect::<Vec<Watched>>())
-        };
-        let mut version = count.to_string();
-        for object in unwatched {
-            let found = match &object {
-                Watched::Secret { namespace, name } => context.objects.get_secret_metadata(namespace, name).await,
-                Watched::ConfigMap { namespace, name } => {
-                    context.objects.get_config_map_metadata(namespace, name).await
-                }
-                // Holds values, no credentials.
-                Watched::ValueSecrets { namespace: _ } => Ok(None),
-            };
-            match found {
-                Ok(Some(metadata)) => {
-                    version.push('/');
-                    version.push_str(&metadata.resource_version);
-                }
-                // A new attempt to connect says what is wrong.
-                Ok(None) | Err(_) => return context.unwatched_credentials(),
-            }
-        }
-        version
     }
 
     /// The stores that read values from an object that changed.
@@ -177,21 +156,6 @@ impl Stores {
         {
             let object = Some(name.to_owned());
             concerned.extend(stores.iter().map(|store| Concerned { store: store.clone(), object: object.clone() }));
-        }
-        concerned
-    }
-
-    /// The stores that log in with a Secret that changed; their connections are let go.
-    pub fn by_credential(&self, namespace: &str, name: &str) -> Vec<StoreKey> {
-        let object = Watched::Secret { namespace: namespace.to_owned(), name: name.to_owned() };
-        let mut state = self.lock();
-        let State { known, by_object } = &mut *state;
-        let mut concerned = Vec::new();
-        for store in by_object.get(&object).into_iter().flatten() {
-            if let Some(known) = known.get_mut(store).filter(|known| known.dependencies.credentials.contains(&object)) {
-                known.credentials += 1;
-                concerned.push(store.clone());
-            }
         }
         concerned
     }
@@ -264,7 +228,11 @@ impl Stores {
                 Err(Error::new(ErrorKind::InvalidConfig, "this version of the operator cannot read the definition"))
             }
             Some(_) => match self.connect(context, key).await {
-                Ok(live) => live.backend.check().await.map(|()| live.recipients.clone()),
+                Ok(live) => {
+                    let check = live.backend.check();
+                    let checked = if live.outside { self.queue.away(key, check).await } else { check.await };
+                    checked.map(|()| live.recipients.clone())
+                }
                 Err(error) => Err(error),
             },
         };

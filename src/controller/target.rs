@@ -22,6 +22,7 @@ use super::namespaces::{Namespace, Sight};
 use super::relations::StackKey;
 use crate::api::stack::{DeletionPolicy, DriftPolicy, SyncPolicy};
 use crate::api::{GROUP, Reason, VERSION, marks};
+use crate::backend::connect::Watched;
 use crate::cluster::{self, Secret, SecretDraft};
 use crate::model::outcome::TargetReport;
 use crate::model::render::decide;
@@ -460,6 +461,11 @@ impl Work<'_> {
         let version = written.map(|written| written.resource_version.as_str());
         if self.namespace.end_write(&target.name, &self.stack.name, version) {
             self.context.queue.add(self.stack.clone(), super::queue::Lane::User);
+        }
+        if version.is_some() {
+            // The watch tells nobody of our own writes, but a store may log in with what was written.
+            let (namespace, name) = (self.stack.namespace.to_string(), target.name.clone());
+            super::route::credential(self.context, &Watched::Secret { namespace, name });
         }
     }
 }

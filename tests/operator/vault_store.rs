@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::{Fault, FaultProxy, Matching, Vault};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Grant, Operator, Options, Tenant, secret};
+use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, secret};
+use crate::requests;
 
 const STACK: &str = "
     defaultStore: vault
@@ -32,10 +33,14 @@ struct Scene {
 
 impl Scene {
     async fn new() -> anyhow::Result<Self> {
+        Self::granted(Grant::Full).await
+    }
+
+    async fn granted(grant: Grant) -> anyhow::Result<Self> {
         let cluster = Cluster::start().await?;
         let arguments = vec!["--allow-loopback-endpoints".to_owned()];
         Operator::start(&cluster, Options { arguments, ..Options::default() }).await?;
-        let tenant = Tenant::on(&cluster, Grant::Full).await?;
+        let tenant = Tenant::on(&cluster, grant).await?;
         let vault = Vault::start().await?;
         let proxy = FaultProxy::to_http(vault.url()).await?;
         let policy = r#"path "secret/data/atmos/*" { capabilities = ["read"] }
@@ -65,7 +70,11 @@ impl Scene {
     }
 
     async fn store(&self) -> anyhow::Result<()> {
-        let spec = json!({
+        self.tenant.write("Store", "vault", self.spec()).await
+    }
+
+    fn spec(&self) -> Value {
+        json!({
             "prefix": "atmos",
             "minRefreshInterval": "10s",
             "vault": {
@@ -73,8 +82,31 @@ impl Scene {
                 "mount": "secret",
                 "auth": {"approle": {"roleId": self.role_id, "secretId": {"secret": "vault", "key": "secretId"}}},
             },
-        });
-        self.tenant.write("Store", "vault", spec).await
+        })
+    }
+
+    /// How often the value of each of these paths was read.
+    fn reads(&self, paths: &[String]) -> anyhow::Result<Vec<usize>> {
+        let requests = self.vault.requests()?;
+        let count = |path: &String| requests.iter().filter(|asked| asked.path == format!("secret/data/{path}")).count();
+        Ok(paths.iter().map(count).collect())
+    }
+
+    /// Waits for the next refresh, and fails unless it reads each of these paths exactly once.
+    async fn expect_one_read_of_each(&self, paths: &[String]) -> anyhow::Result<()> {
+        let before = self.reads(paths)?;
+        let more = async || {
+            let now = self.reads(paths)?;
+            anyhow::Ok(now.iter().zip(&before).map(|(now, before)| now - before).collect::<Vec<usize>>())
+        };
+        e2e::wait_until("a refresh", LIMIT, async || {
+            let more = more().await?;
+            anyhow::ensure!(more.iter().all(|reads| *reads >= 1), "{more:?}");
+            Ok(())
+        })
+        .await?;
+        assert_eq!(more().await?, vec![1; paths.len()], "of {paths:?}");
+        Ok(())
     }
 
     /// Logins that succeeded, and those that did not.
@@ -121,9 +153,8 @@ async fn values_arrive_change_and_survive_what_befalls_vault() -> anyhow::Result
     tenant.wait_secret("later", secret(&[("LATER", &later)])).await?;
     let good = secret(&[("DB_PASSWORD", &second), ("DOCUMENT", &user)]);
     tenant.wait_secret("orders-db", good.clone()).await?;
-    // A connection made before the namespace is watched is made once more when the watch shows the Secret.
-    let (logins, refused) = scene.logins()?;
-    assert!(logins <= 2 && refused == 0, "{logins} and {refused} logins for everything so far");
+    let logins = 1;
+    assert_eq!(scene.logins()?, (logins, 0), "one login for everything so far");
 
     // Throttled, then broken off: what was written stays.
     for (fault, reason) in
@@ -186,10 +217,171 @@ async fn wrong_credentials_are_tried_once_each_round_and_right_ones_at_once() ->
     scene.credentials(&right).await?;
     tenant.wait_secret("prod-db", secret(&["A", "B", "C", "D"].map(|name| (name, value.as_str())))).await?;
     tenant.wait_ready("prod").await?;
-    let (good, _) = scene.logins()?;
-    assert!((1..=2).contains(&good), "{good} logins for one store");
+    assert_eq!(scene.logins()?.0, 1, "of one store");
     let encoded = STANDARD.encode(&right);
     let status = serde_json::to_string(&tenant.stores().get("vault").await?.status)?;
     assert!(!status.contains(&right) && !status.contains(&encoded));
+    Ok(())
+}
+
+/// What is written to the Secret with the credentials asks for a new login only if its data are others.
+#[tokio::test]
+async fn each_store_logs_in_once_until_its_credentials_change() -> anyhow::Result<()> {
+    for grant in [Grant::Full, Grant::WithoutWatch] {
+        let scene = Scene::granted(grant).await?;
+        let Scene { vault: _, proxy: _, tenant, .. } = &scene;
+        let value = tenant.canary();
+        scene.put("atmos/K", &value).await?;
+        scene.credentials(&scene.new_secret_id().await?).await?;
+        // Connected before anything is watched, and used when everything is.
+        let stores = ["vault", "same-again"];
+        for store in stores {
+            tenant.write("Store", store, scene.spec()).await?;
+            tenant.wait_store(store, Reason::Connected).await?;
+        }
+        let stacks = ["one", "two", "three", "four"];
+        let sync = async || {
+            for stack in stacks {
+                tenant.sync(stack).await?;
+            }
+            anyhow::Ok(())
+        };
+        for (number, stack) in (0..).zip(stacks) {
+            let store = stores[number % 2];
+            let vars = "secrets: {vars: {K: {scope: global, required: true}}}, components: {terraform: {db: {}}}";
+            tenant.stack(stack, &format!("{{defaultStore: {store}, refreshInterval: 10s, {vars}}}")).await?;
+        }
+        for stack in stacks {
+            tenant.wait_ready(stack).await?;
+        }
+        sync().await?;
+        assert_eq!(scene.logins()?, (stores.len(), 0), "{grant:?}: one login for each store");
+
+        let mark = tenant.cluster.audit_mark()?;
+        tenant.patch_secret("vault", json!({"metadata": {"labels": {"team": "orders"}}})).await?;
+        e2e::wait_until("the operator to look at the Secret", LIMIT, async || {
+            let events = requests::since(&tenant.cluster, mark, &tenant.namespace)?;
+            let looks = requests::about(&events, "vault").iter().filter(|event| event.resource == "secrets").count();
+            anyhow::ensure!(looks >= stores.len(), "{looks} looks");
+            Ok(())
+        })
+        .await?;
+        sync().await?;
+        assert_eq!(scene.logins()?, (stores.len(), 0), "{grant:?}: nothing that matters has changed");
+
+        scene.credentials(&scene.new_secret_id().await?).await?;
+        e2e::wait_until("the new logins", LIMIT, async || {
+            let (logins, _) = scene.logins()?;
+            anyhow::ensure!(logins >= 2 * stores.len(), "{logins}");
+            Ok(())
+        })
+        .await?;
+        sync().await?;
+        assert_eq!(scene.logins()?, (2 * stores.len(), 0), "{grant:?}: one more login for each store");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_that_a_stack_writes_take_effect() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let Scene { vault: _, proxy: _, tenant, .. } = &scene;
+    let value = tenant.canary();
+    scene.put("atmos/K", &value).await?;
+    // The Secret that the store logs in with is itself the target of a Stack.
+    tenant.store("local", "kubernetes: {}").await?;
+    let wrong = "00000000-0000-0000-0000-000000000000";
+    tenant.values("atmos", &[("secretId", wrong)]).await?;
+    let spec = "{defaultStore: local, components: {terraform: {db: {secrets: {vars: {secretId: {scope: global}}}, targets: {vault: {}}}}}}";
+    tenant.stack("credentials", spec).await?;
+    tenant.wait_ready("credentials").await?;
+    scene.store().await?;
+    let vars = "secrets: {vars: {K: {scope: global, required: true}}}, components: {terraform: {db: {}}}";
+    // Nothing but the new credentials makes it read again.
+    tenant.stack("prod", &format!("{{defaultStore: vault, refreshInterval: 1h, {vars}}}")).await?;
+    tenant.wait_reason("prod", Reason::AuthFailed).await?;
+    tenant.values("atmos", &[("secretId", &scene.new_secret_id().await?)]).await?;
+    tenant.wait_ready("prod").await?;
+    tenant.wait_secret("prod-db", secret(&[("K", &value)])).await
+}
+
+/// D distinct keys are D reads in one refresh, however many Stacks want them.
+#[tokio::test]
+async fn a_refresh_reads_each_key_once() -> anyhow::Result<()> {
+    const KEYS: usize = 9;
+    let scene = Scene::new().await?;
+    let tenant = &scene.tenant;
+    let value = tenant.canary();
+    let names: Vec<String> = (0..KEYS).map(|number| format!("K{number}")).collect();
+    let paths: Vec<String> = names.iter().map(|name| format!("atmos/prod/{name}")).collect();
+    for path in &paths {
+        scene.put(path, &value).await?;
+    }
+    scene.credentials(&scene.new_secret_id().await?).await?;
+    scene.store().await?;
+    let vars: Vec<String> = names.iter().map(|name| format!("{name}: {{}}")).collect();
+    let vars = vars.join(", ");
+    let stacks = ["one", "two", "three"];
+    for stack in stacks {
+        let spec = format!(
+            "{{name: prod, defaultStore: vault, refreshInterval: 10s, secrets: {{vars: {{{vars}}}}}, components: {{terraform: {{db: {{}}}}}}}}"
+        );
+        tenant.stack(stack, &spec).await?;
+    }
+    for stack in stacks {
+        tenant.wait_ready(stack).await?;
+    }
+    for _ in 0..2 {
+        scene.expect_one_read_of_each(&paths).await?;
+    }
+    assert_eq!(scene.logins()?, (1, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stack_over_two_namespaces_reads_what_they_share_once() -> anyhow::Result<()> {
+    let scene = Scene::new().await?;
+    let tenant = &scene.tenant;
+    let other = Tenant::on(&tenant.cluster, Grant::Full).await?;
+    let value = tenant.canary();
+    scene.put("atmos/prod/SHARED", &value).await?;
+    let secret_id = scene.new_secret_id().await?;
+    other.guard(&secret_id.replace('-', ""));
+    // Credentials of a ClusterStore lie in the operator's namespace, where it may read what it was granted.
+    let metadata = json!({"name": "vault", "namespace": "atmos-secrets"});
+    let account = json!({"kind": "ServiceAccount", "name": "atmos-secrets-operator", "namespace": "atmos-secrets"});
+    let group = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secretId": secret_id}}),
+        json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["vault"], "verbs": ["get"]},
+        ]}),
+        json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "vault"}, "subjects": [account]}),
+    ] {
+        tenant.cluster.apply_yaml(&object.to_string()).await?;
+    }
+    let mut spec = scene.spec();
+    spec["shared"] = json!(true);
+    spec["allowedNamespaces"] = json!({"names": [tenant.namespace, other.namespace]});
+    let name = tenant.unique("shared");
+    tenant.write("ClusterStore", &name, spec).await?;
+    // One Atmos stack, whose components are deployed to two namespaces.
+    for (tenant, component) in [(tenant, "orders"), (&other, "payments")] {
+        let spec = format!(
+            "{{name: prod, stores: {{shared: {{clusterStore: {name}}}}}, defaultStore: shared, refreshInterval: 10s, \
+             secrets: {{vars: {{SHARED: {{required: true}}}}}}, components: {{terraform: {{{component}: {{}}}}}}}}"
+        );
+        tenant.stack("prod", &spec).await?;
+    }
+    for (tenant, component) in [(tenant, "orders"), (&other, "payments")] {
+        tenant.wait_ready("prod").await?;
+        tenant.wait_secret(&format!("prod-{component}"), secret(&[("SHARED", &value)])).await?;
+    }
+    let path = ["atmos/prod/SHARED".to_owned()];
+    for _ in 0..2 {
+        scene.expect_one_read_of_each(&path).await?;
+    }
+    assert_eq!(scene.logins()?, (1, 0), "one login for both namespaces");
     Ok(())
 }

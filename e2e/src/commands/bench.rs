@@ -7,8 +7,10 @@ mod floor;
 mod latency;
 mod load;
 mod operator;
+mod outside;
 mod quiet;
 mod report;
+mod responder;
 mod table;
 
 use std::path::PathBuf;
@@ -27,6 +29,9 @@ pub(crate) struct Arguments {
     /// How many Stacks, one run on a fresh control plane each
     #[arg(long, value_delimiter = ',', default_value = "500,5000", value_name = "N,N")]
     stacks: Vec<usize>,
+    /// How many keys the largest store outside the cluster has
+    #[arg(long, default_value_t = 5000, value_name = "N")]
+    keys: usize,
     /// The operator to measure; build it with `cargo build --release`
     #[arg(long, default_value = "target/release/atmos-secrets-operator", value_name = "FILE")]
     operator: PathBuf,
@@ -39,14 +44,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { stacks, operator, json, document } = arguments;
+    let Arguments { stacks, keys, operator, json, document } = arguments;
     let program = std::path::absolute(&operator)?;
     anyhow::ensure!(program.is_file(), "there is no {}; build it with: cargo build --release", program.display());
     let mut report = Report::of_this_machine();
     for (number, count) in stacks.iter().enumerate() {
         say(format_args!("{count} Stacks: starting a control plane with fsync on"));
-        let control_plane = start().await?;
-        load::install(&control_plane).await?;
+        let control_plane = prepared().await?;
         if number == 0 {
             let idle = Operator::start(&control_plane, &program).await?;
             tokio::time::sleep(SETTLE).await;
@@ -61,6 +65,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         cold.floors = vec![before, after];
         report.cold.push(cold);
     }
+    say(format_args!("refreshes of stores outside the cluster, the largest with {keys} keys"));
+    let control_plane = prepared().await?;
+    report.stores = outside::refreshes(&control_plane, &program, keys).await?;
+    drop(control_plane);
+    say(format_args!("edits beside a store that hangs"));
+    let control_plane = prepared().await?;
+    report.neighbours = Some(outside::neighbours(&control_plane, &program).await?);
     let table = table::of(&report);
     print(format_args!("{table}"));
     if let Some(file) = json {
@@ -78,8 +89,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// How long memory is given to settle before it is read.
 const SETTLE: Duration = Duration::from_secs(5);
 
-async fn start() -> anyhow::Result<ControlPlane> {
-    ControlPlane::start(Options { controller_manager: false, fsync: true, ..Options::default() }).await
+/// A new control plane with the kinds and the rights.
+async fn prepared() -> anyhow::Result<ControlPlane> {
+    let options = Options { controller_manager: false, fsync: true, ..Options::default() };
+    let control_plane = ControlPlane::start(options).await?;
+    load::install(&control_plane).await?;
+    Ok(control_plane)
 }
 
 /// From the start of the operator to the last Secret and the last status.
@@ -106,7 +121,7 @@ async fn cold(
         say(format_args!("refreshes that find nothing changed"));
         report.quiet = Some(quiet::measure(control_plane, &load, &operator).await?);
         say(format_args!("edits while refreshes run"));
-        report.latency = Some(latency::measure(control_plane, &load).await?);
+        report.latency = Some(latency::measure(control_plane, &load, "edit").await?);
     }
     operator.stop().await?;
     Ok(Cold { stacks: count, floors: Vec::new(), seconds, processor_seconds: processor, memory, requests })

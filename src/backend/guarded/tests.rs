@@ -193,7 +193,7 @@ async fn a_store_outside_that_is_down_is_hardly_asked_and_answers_at_once() {
     let memory = Arc::new(Memory::new());
     memory.set("a", "1");
     let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
-    let guarded = guarded.outside(1000);
+    let guarded = guarded.outside(1000, 1);
     memory.fail_next((0..1000).map(|_| fault(ErrorKind::Unavailable)));
     let keys = [Key::current("a"), Key::current("none")];
     let start = Instant::now();
@@ -218,7 +218,7 @@ async fn a_store_outside_that_is_down_is_hardly_asked_and_answers_at_once() {
 async fn one_good_key_shows_that_a_store_outside_is_there() {
     let memory = Arc::new(Memory::new());
     let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
-    let guarded = guarded.outside(1000);
+    let guarded = guarded.outside(1000, 1);
     // Missing is an answer.
     for _ in 0..10 {
         assert_eq!(guarded.read(&[Key::current("none")]).await.remove(0).err().unwrap().kind, ErrorKind::NotFound);
@@ -227,11 +227,39 @@ async fn one_good_key_shows_that_a_store_outside_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_takes_few_connections_and_answers_the_others_at_once() {
+    let memory = Arc::new(Memory::new());
+    memory.fail_next((0..1000).map(|_| Fault::Hang));
+    let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(10_000, 1);
+    let start = Instant::now();
+    let key = [Key::current("a")];
+    let results = futures::future::join_all((0..1000).map(|_| guarded.read(&key))).await;
+    assert!(results.iter().all(|results| results[0].as_ref().is_err_and(|error| error.kind == ErrorKind::Timeout)));
+    assert_eq!(start.elapsed(), DEFAULT_TIMEOUT, "nobody waits for a second timeout");
+    assert_eq!(calls.lock().unwrap().len(), AT_ONCE.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pace_counts_what_the_service_is_asked_and_not_what_the_driver_is_given() {
+    for (keys_in_one_read, waited) in [(1, 9_000), (5, 1_000)] {
+        let memory = Arc::new(Memory::new());
+        let (guarded, _) = guard(&memory, Duration::from_secs(1));
+        let guarded = guarded.outside(10, keys_in_one_read);
+        let start = Instant::now();
+        let keys: Vec<Key> = (0..100).map(|number| Key::current(format!("k{number}"))).collect();
+        guarded.read(&keys).await;
+        guarded.read(&keys[..1]).await;
+        assert_eq!(start.elapsed().as_millis(), waited, "{keys_in_one_read} keys in one read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_outside_is_asked_at_its_pace_and_the_wait_is_no_timeout() {
     let memory = Arc::new(Memory::new());
     memory.set("a", "1");
     let (guarded, _) = guard(&memory, Duration::from_secs(1));
-    let guarded = guarded.outside(2);
+    let guarded = guarded.outside(2, 1);
     let start = Instant::now();
     let key = [Key::current("a")];
     let results = futures::future::join_all((0..22).map(|_| guarded.read(&key))).await;

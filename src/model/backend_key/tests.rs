@@ -337,6 +337,32 @@ proptest! {
         }
     }
 
+    /// Whatever is joined by whatever delimiter: no two namespaces share a key, also where the name of one begins with the
+    /// other's.
+    #[test]
+    fn namespaces_never_meet(
+        one in any_coordinate(),
+        other in any_coordinate(),
+        explicit in part(),
+        delimiter in prop_oneof!["-", "/", "_", "\\."],
+        kind in 0..4usize,
+    ) {
+        let kinds = [StoreKind::AwsSecretsManager, StoreKind::AwsSsm, StoreKind::Vault, StoreKind::Sops];
+        let kind = kinds.get(kind).copied().unwrap();
+        let start = if kind == StoreKind::AwsSsm { "/" } else { "" };
+        let keys = |namespace: &str, coordinate: &Coordinate| {
+            let prefix = format!("{start}x/{namespace}");
+            let layout = KeyLayout { contained: true, ..layout(kind, &prefix, &delimiter) };
+            [layout.key(coordinate), layout.explicit(&format!("{prefix}/{explicit}")), layout.explicit(&explicit)]
+        };
+        for (first, second) in [("a", "a-b"), ("a", "b"), ("a-b", "a-b-c")] {
+            let (ours, theirs) = (keys(first, &one), keys(second, &other));
+            for key in ours.iter().flatten() {
+                prop_assert!(!theirs.iter().flatten().any(|theirs| theirs == key), "{key}");
+            }
+        }
+    }
+
     /// Keys are a function of the coordinate, and kinds that keep segments apart never mix two names of one place.
     #[test]
     fn names_of_one_place_differ(one in any_coordinate(), name in part()) {

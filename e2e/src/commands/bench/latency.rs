@@ -19,8 +19,9 @@ const BETWEEN: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(30);
 const MARK: &str = "bench/edit";
 
-/// Edits a label of the targets, one Stack after the other, and waits for each Secret to carry it.
-pub(super) async fn measure(control_plane: &ControlPlane, load: &Load) -> anyhow::Result<Latency> {
+/// Edits an annotation of the targets, one Stack after the other, and waits for each Secret to carry it. `run` tells the
+/// edits from those of other measurements.
+pub(super) async fn measure(control_plane: &ControlPlane, load: &Load, run: &str) -> anyhow::Result<Latency> {
     let (sender, mut seen) = mpsc::unbounded_channel();
     let targets: Api<PartialObjectMeta<Secret>> = Api::namespaced(control_plane.client().await?, &load.namespace);
     let watching = tokio::spawn(async move {
@@ -43,7 +44,7 @@ pub(super) async fn measure(control_plane: &ControlPlane, load: &Load) -> anyhow
     for edit in 0..=EDITS {
         // Spread over all Stacks; the step shares no factor with any usual count.
         let number = (edit * 7919) % load.count;
-        let mark = format!("edit-{edit}");
+        let mark = format!("{run}-{edit}");
         let patch = json!({"spec": {"targetDefaults": {"annotations": {MARK: mark}}}});
         stacks.patch(&stack_name(number), &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let edited = Instant::now();
@@ -70,5 +71,10 @@ pub(super) async fn measure(control_plane: &ControlPlane, load: &Load) -> anyhow
         let index = ((milliseconds.len() as f64 * share).ceil() as usize).saturating_sub(1);
         milliseconds.get(index).copied().unwrap_or_default()
     };
-    Ok(Latency { edits: EDITS, p50_milliseconds: at(0.50), p99_milliseconds: at(0.99) })
+    Ok(Latency {
+        edits: EDITS,
+        mean_milliseconds: milliseconds.iter().sum::<f64>() / EDITS as f64,
+        p50_milliseconds: at(0.50),
+        p99_milliseconds: at(0.99),
+    })
 }

@@ -159,7 +159,7 @@ impl Load {
     }
 }
 
-fn is_ready(stack: &Value) -> bool {
+pub(super) fn is_ready(stack: &Value) -> bool {
     let conditions = stack.pointer("/status/conditions").and_then(Value::as_array);
     conditions.is_some_and(|conditions| {
         conditions.iter().any(|condition| {

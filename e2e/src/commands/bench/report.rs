@@ -14,6 +14,8 @@ pub(super) struct Report {
     pub(super) cold: Vec<Cold>,
     pub(super) quiet: Option<Quiet>,
     pub(super) latency: Option<Latency>,
+    pub(super) stores: Vec<StoreRefresh>,
+    pub(super) neighbours: Option<Neighbours>,
 }
 
 /// A cold sync.
@@ -62,8 +64,61 @@ pub(super) struct Quiet {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Latency {
     pub(super) edits: usize,
+    pub(super) mean_milliseconds: f64,
     pub(super) p50_milliseconds: f64,
     pub(super) p99_milliseconds: f64,
+}
+
+/// A refresh of a store outside the cluster that finds nothing changed.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct StoreRefresh {
+    /// The field of the Store's spec.
+    pub(super) store: String,
+    pub(super) stacks: usize,
+    /// Distinct ones.
+    pub(super) keys: usize,
+    pub(super) keys_in_one_call: usize,
+    /// Reads of values.
+    pub(super) calls: usize,
+    /// The pace that was allowed.
+    pub(super) calls_per_second: u32,
+    /// Of one call, added.
+    pub(super) latency_milliseconds: f64,
+    /// From the first call to the last answer.
+    pub(super) seconds: f64,
+}
+
+/// Edits beside a store that hangs.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Neighbours {
+    /// Syncs that waited for that store all the time.
+    pub(super) waiting: usize,
+    /// Heap that each of them takes, in KiB.
+    pub(super) memory_of_one: f64,
+    pub(super) edits: usize,
+    /// Before and after.
+    pub(super) undisturbed: Vec<Latency>,
+    pub(super) hung: Latency,
+}
+
+impl StoreRefresh {
+    /// The fewest calls that so many keys can be read with.
+    pub(super) fn fewest_calls(&self) -> usize {
+        self.keys.div_ceil(self.keys_in_one_call.max(1))
+    }
+}
+
+impl Neighbours {
+    /// The mean time of an edit that nothing disturbs, in milliseconds.
+    pub(super) fn undisturbed_milliseconds(&self) -> f64 {
+        let sum: f64 = self.undisturbed.iter().map(|latency| latency.mean_milliseconds).sum();
+        sum / self.undisturbed.len().max(1) as f64
+    }
+
+    /// How much longer edits take beside the store that hangs.
+    pub(super) fn ratio(&self) -> f64 {
+        self.hung.mean_milliseconds / self.undisturbed_milliseconds()
+    }
 }
 
 impl Report {
@@ -119,6 +174,14 @@ mod tests {
         assert_eq!(slope(&[(0.0, 10.0), (500.0, 1010.0), (5000.0, 10010.0)]), Some(2.0));
         assert_eq!(slope(&[(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]), Some(0.0));
         assert_eq!(slope(&[(3.0, 1.0)]), None);
+    }
+
+    #[test]
+    fn neighbours_are_set_against_what_was_before_and_after() {
+        let latency = |mean_milliseconds| Latency { mean_milliseconds, ..Latency::default() };
+        let undisturbed = vec![latency(8.0), latency(12.0)];
+        let neighbours = Neighbours { undisturbed, hung: latency(11.0), ..Neighbours::default() };
+        assert_eq!(neighbours.ratio(), 1.1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The figures as a Markdown table, beside what they should be. A goal that is missed is shown as missed.
 
-use super::report::{Cold, Latency, Memory, Quiet, Report, Requests};
+use super::report::{Cold, Latency, Memory, Neighbours, Quiet, Report, Requests, StoreRefresh};
 
 /// What [`put`] replaces in a document stands between these.
 const MARKS: [&str; 2] = ["<!-- figures of make bench -->", "<!-- end of the figures -->"];
@@ -15,6 +15,8 @@ mod goal {
     pub(super) const MEMORY_PER_STACK: f64 = 4.0;
     /// Milliseconds.
     pub(super) const P99: f64 = 250.0;
+    /// Edits beside a store that hangs against edits that nothing disturbs.
+    pub(super) const NEIGHBOURS: f64 = 1.1;
 }
 
 /// If the floors of one run differ by more than this, other things ran on the machine.
@@ -36,7 +38,7 @@ keys for each object, and **not in this run**:
 struct Row {
     what: String,
     figure: String,
-    goal: &'static str,
+    goal: String,
     met: Option<bool>,
 }
 
@@ -45,17 +47,17 @@ struct Rows(Vec<Row>);
 
 impl Rows {
     fn fact(&mut self, what: impl Into<String>, figure: impl Into<String>) {
-        self.0.push(Row { what: what.into(), figure: figure.into(), goal: "", met: None });
+        self.0.push(Row { what: what.into(), figure: figure.into(), goal: String::new(), met: None });
     }
 
-    fn against(&mut self, what: impl Into<String>, figure: impl Into<String>, goal: &'static str, met: bool) {
-        self.0.push(Row { what: what.into(), figure: figure.into(), goal, met: Some(met) });
+    fn against(&mut self, what: impl Into<String>, figure: impl Into<String>, goal: impl Into<String>, met: bool) {
+        self.0.push(Row { what: what.into(), figure: figure.into(), goal: goal.into(), met: Some(met) });
     }
 }
 
 /// The table and what has to be said about it.
 pub(super) fn of(report: &Report) -> String {
-    let Report { processors, idle_memory, cold, quiet, latency } = report;
+    let Report { processors, idle_memory, cold, quiet, latency, stores, neighbours } = report;
     let mut rows = Rows::default();
     rows.fact("processors, shared with the API server, etcd and the writers", processors.to_string());
     for cold in cold {
@@ -70,10 +72,16 @@ pub(super) fn of(report: &Report) -> String {
     if let Some(quiet) = quiet {
         quiet_rows(&mut rows, quiet);
     }
-    if let Some(Latency { edits, p50_milliseconds, p99_milliseconds }) = latency {
+    if let Some(Latency { edits, mean_milliseconds: _, p50_milliseconds, p99_milliseconds }) = latency {
         rows.fact(format!("edit of a Stack to its Secret, {edits} edits, p50"), format!("{p50_milliseconds:.0} ms"));
         let met = *p99_milliseconds <= goal::P99;
         rows.against("edit of a Stack to its Secret, p99", format!("{p99_milliseconds:.0} ms"), "≤ 250 ms", met);
+    }
+    for refresh in stores {
+        store_rows(&mut rows, refresh);
+    }
+    if let Some(neighbours) = neighbours {
+        neighbour_rows(&mut rows, neighbours);
     }
     let mut text = markdown(&rows);
     for cold in cold.iter().filter(|cold| cold.noise() > NOISE) {
@@ -137,6 +145,38 @@ fn quiet_rows(rows: &mut Rows, quiet: &Quiet) {
     rows.fact("processor time for 1,000 unchanged refreshes", per_thousand_seconds(*processor_seconds, refreshes));
 }
 
+fn store_rows(rows: &mut Rows, refresh: &StoreRefresh) {
+    let StoreRefresh { store, stacks, keys, keys_in_one_call, calls, calls_per_second, latency_milliseconds, seconds } =
+        refresh;
+    let what = format!("one refresh of {keys} keys of {stacks} Stacks, {store}, {calls_per_second} calls a second");
+    let fewest = refresh.fewest_calls();
+    rows.against(
+        format!("reads of values in {what}"),
+        calls.to_string(),
+        format!("⌈{keys} ÷ {keys_in_one_call}⌉ = {fewest}"),
+        *calls == fewest,
+    );
+    rows.fact(format!("time of it, {latency_milliseconds:.0} ms a call"), format!("{seconds:.2} s"));
+}
+
+fn neighbour_rows(rows: &mut Rows, neighbours: &Neighbours) {
+    let Neighbours { waiting, memory_of_one, edits, undisturbed: _, hung } = neighbours;
+    let undisturbed = neighbours.undisturbed_milliseconds();
+    rows.fact(format!("edit of a Stack to its Secret, {edits} edits, mean"), format!("{undisturbed:.1} ms"));
+    rows.fact(
+        format!("the same while {waiting} syncs wait for a store that hangs (p99)"),
+        format!("{:.1} ms ({:.0})", hung.mean_milliseconds, hung.p99_milliseconds),
+    );
+    rows.fact("heap for one sync that waits", format!("{memory_of_one:.1} KiB"));
+    let ratio = neighbours.ratio();
+    rows.against(
+        "edits beside a store that hangs ÷ undisturbed ones",
+        format!("{ratio:.2}"),
+        "≤ 1.1",
+        ratio <= goal::NEIGHBOURS,
+    );
+}
+
 fn shown(memory: Memory) -> String {
     let Memory { resident, anonymous } = memory;
     format!("{:.1} MiB ({:.1})", resident as f64 / 1024.0, anonymous as f64 / 1024.0)
@@ -154,7 +194,7 @@ fn markdown(rows: &Rows) -> String {
             Some(false) => "**missed**",
             None => "",
         };
-        cells.push([what.clone(), figure.clone(), (*goal).to_owned(), met.to_owned()]);
+        cells.push([what.clone(), figure.clone(), goal.clone(), met.to_owned()]);
     }
     let width = |column: usize| {
         cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
@@ -204,10 +244,21 @@ mod tests {
                 ..Quiet::default()
             }),
             latency: Some(Latency { p99_milliseconds: seconds * 100.0, ..Latency::default() }),
+            stores: vec![StoreRefresh {
+                keys: 41,
+                keys_in_one_call: 20,
+                calls: 3 + usize::try_from(writes).unwrap_or_default(),
+                ..StoreRefresh::default()
+            }],
+            neighbours: Some(Neighbours {
+                undisturbed: vec![Latency { mean_milliseconds: 2.0, ..Latency::default() }],
+                hung: Latency { mean_milliseconds: seconds, ..Latency::default() },
+                ..Neighbours::default()
+            }),
             ..Report::default()
         };
         let bad = of(&report(3.0, 1));
-        assert_eq!(bad.matches("**missed**").count(), 3, "{bad}");
+        assert_eq!(bad.matches("**missed**").count(), 5, "{bad}");
         let good = of(&report(1.4, 0));
         assert_eq!(good.matches("**missed**").count(), 0, "{good}");
         assert!(!good.contains("something else ran"), "{good}");
