@@ -1,4 +1,4 @@
-//! One encrypted value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`, and how it opens.
+//! One encrypted value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`, how it opens and how it is sealed.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::inout::InOutBuf;
@@ -6,8 +6,10 @@ use aes_gcm::aes::Aes256;
 use aes_gcm::{Aes256Gcm, AesGcm, KeyInit, Nonce, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rand::TryRng;
 use zeroize::Zeroizing;
 
+use super::error::Error;
 use super::scalar::{canonical_integer, canonical_sealed_float, canonical_time};
 use super::tree::{Kind, Scalar};
 use crate::value::SecretValue;
@@ -52,7 +54,7 @@ pub(super) enum Opened {
     /// A value.
     Scalar(Scalar),
     /// A comment, also where a value stands: comments inside lists are written that way.
-    Comment,
+    Comment(Zeroizing<String>),
 }
 
 /// Opens values with one data key.
@@ -62,11 +64,13 @@ pub(super) struct Cipher {
 }
 
 impl Cipher {
-    /// None where the key is not 32 bytes long.
-    pub(super) fn new(data_key: &SecretValue) -> Option<Self> {
-        let long = AesGcm::new_from_slice(data_key.expose()).ok()?;
-        let short = Aes256Gcm::new_from_slice(data_key.expose()).ok()?;
-        Some(Self { long, short })
+    /// # Errors
+    /// The key is not 32 bytes long.
+    pub(super) fn of(data_key: &SecretValue) -> Result<Self, Error> {
+        let bad = |_| Error::BadMetadata { field: "enc".to_owned(), problem: "does not hold a data key of 32 bytes" };
+        let long = AesGcm::new_from_slice(data_key.expose()).map_err(bad)?;
+        let short = Aes256Gcm::new_from_slice(data_key.expose()).map_err(bad)?;
+        Ok(Self { long, short })
     }
 
     /// Opens `text`, which is an encrypted value or the empty text (SOPS does not encrypt that).
@@ -86,7 +90,9 @@ impl Cipher {
         }
         .map_err(|_| NOT_AUTHENTIC)?;
         let kind = match kind {
-            SealedType::Comment => return Ok(Opened::Comment),
+            SealedType::Comment => {
+                return Ok(Opened::Comment(Zeroizing::new(String::from_utf8_lossy(&data).into_owned())));
+            }
             SealedType::Scalar(kind) => kind,
         };
         let text = match kind {
@@ -96,8 +102,55 @@ impl Cipher {
                 SecretValue::from(canonical(kind, plain).ok_or(WRONG_TYPE)?)
             }
         };
-        Ok(Opened::Scalar(Scalar { kind, text }))
+        Ok(Opened::Scalar(Scalar::of(kind, text)))
     }
+
+    /// Encrypts a value, under an initialisation vector that no other value ever had.
+    ///
+    /// # Errors
+    /// [`Error::NoRandomness`], and a value that `sops` could not read back.
+    pub(super) fn seal(&self, scalar: &Scalar, additional_data: &str) -> Result<String, Error> {
+        let plain = scalar.text.expose();
+        match scalar.kind {
+            // SOPS leaves the empty text as it is.
+            Kind::Text | Kind::Bytes if plain.is_empty() => Ok(String::new()),
+            // Bytes are text to `sops`: it writes them so, and cannot read what says `bytes`.
+            Kind::Text | Kind::Bytes => self.seal_as("str", plain, additional_data),
+            Kind::Integer => self.seal_as("int", plain, additional_data),
+            Kind::Float => self.seal_as("float", plain, additional_data),
+            Kind::Time => self.seal_as("time", plain, additional_data),
+            // The MAC is over the same words.
+            Kind::Boolean if plain == b"true" => self.seal_as("bool", b"True", additional_data),
+            Kind::Boolean => self.seal_as("bool", b"False", additional_data),
+        }
+    }
+
+    /// Encrypts a comment. The empty one stays as it is.
+    pub(super) fn seal_comment(&self, text: &str, additional_data: &str) -> Result<String, Error> {
+        if text.is_empty() {
+            return Ok(String::new());
+        }
+        self.seal_as("comment", text.as_bytes(), additional_data)
+    }
+
+    fn seal_as(&self, kind: &str, plain: &[u8], additional_data: &str) -> Result<String, Error> {
+        let mut nonce = Nonce::<LongNonce>::default();
+        fill_random(&mut nonce)?;
+        let mut data = Zeroizing::new(plain.to_vec());
+        let buffer = InOutBuf::from(data.as_mut_slice());
+        let tag = self
+            .long
+            .encrypt_inout_detached(&nonce, additional_data.as_bytes(), buffer)
+            // GCM takes 64 GiB under one nonce.
+            .map_err(|_| Error::TooLarge { limit: usize::MAX, expanded: false })?;
+        let [data, nonce, tag] = [data.as_slice(), &nonce, &tag].map(|part| STANDARD.encode(part));
+        Ok(format!("ENC[AES256_GCM,data:{data},iv:{nonce},tag:{tag},type:{kind}]"))
+    }
+}
+
+/// Fills `bytes` from the operating system's generator.
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
+    rand::rngs::SysRng.try_fill_bytes(bytes).map_err(|_| Error::NoRandomness)
 }
 
 /// The canonical text of a value that is not free text.

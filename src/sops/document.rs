@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::path::Path;
 use super::tree::{Entry, Item, Kind, Map, Node, Scalar};
 use crate::value::SecretValue;
 
@@ -31,6 +32,12 @@ impl Document {
         Self { entries, places }
     }
 
+    /// The value at a path; see [`Document::get`] for what its bytes are.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<SecretValue> {
+        contents(path.find(&self.entries)?)
+    }
+
     /// The top-level keys that have a value, in the file's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         names(&self.entries)
@@ -46,11 +53,15 @@ impl Document {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<SecretValue> {
         let Some(Entry::Pair(_, node)) = self.entries.get(*self.places.get(name)?) else { return None };
-        match node {
-            Node::Null => None,
-            Node::Scalar(scalar) => Some(SecretValue::new(scalar.text.expose().to_vec())),
-            Node::List(_) | Node::Map(_) => Some(rendered(node)),
-        }
+        contents(node)
+    }
+}
+
+fn contents(node: &Node) -> Option<SecretValue> {
+    match node {
+        Node::Null => None,
+        Node::Scalar(scalar) => Some(SecretValue::new(scalar.text.expose().to_vec())),
+        Node::List(_) | Node::Map(_) => Some(rendered(node)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What can go wrong with a SOPS file or a key, in words that never hold a value, a key or a parser's own message.
 
-use super::Format;
+use super::format::Format;
 
 /// The most names that one message lists, and the most characters it shows of each: metadata is unauthenticated text.
 const NAMES_SHOWN: usize = 20;
 const CHARACTERS_SHOWN: usize = 200;
 
-/// Why a SOPS file or an identity could not be read.
+/// Why a SOPS file or an identity could not be read, or a file not written.
 ///
 /// Texts hold key paths, recipients, key names and line numbers, which SOPS keeps in the clear, and nothing else of the
 /// file or of a key. Every name is cut and escaped, so that a crafted file cannot forge log lines.
@@ -85,6 +85,12 @@ pub enum Error {
         /// How many key groups are needed.
         needed: usize,
     },
+    /// The file can be opened by kinds of keys alone that this library does not know how to use.
+    #[error("only {} can open the file, and keys of PGP and of Huawei Cloud KMS are not supported; add an age key or another KMS with `sops updatekeys`", listed(.recipients))]
+    UnsupportedKeys {
+        /// The recipients named in the file.
+        recipients: Vec<String>,
+    },
     /// The file names a recipient whose key we hold, but the data key stored for it cannot be decrypted with that key.
     #[error("the data key stored for recipient {} cannot be decrypted with the key {}: that entry of the file is damaged", shown(.recipient), shown(.held))]
     DamagedDataKey {
@@ -93,8 +99,8 @@ pub enum Error {
         /// The name of the key held.
         held: String,
     },
-    /// A line of an identities file is not an age X25519 identity.
-    #[error("line {line} of the age key {} is not an identity: expected AGE-SECRET-KEY-1…, a comment that starts with #, or an empty line", shown(.name))]
+    /// A line of an identities file is not an age X25519 identity, or what begins as an SSH key is none.
+    #[error("line {line} of the age key {} is not an identity: expected AGE-SECRET-KEY-1…, a comment that starts with #, or an empty line; or an SSH private key alone", shown(.name))]
     InvalidIdentity {
         /// The name under which the key was given.
         name: String,
@@ -131,6 +137,55 @@ pub enum Error {
         "the file's MAC does not match its values: a value was added, removed, reordered or changed without `sops`; restore the file, or check its values and save it again with `sops edit --ignore-mac`"
     )]
     MacMismatch,
+    /// A value cannot be put where it was asked for.
+    #[error("cannot change {path}: {problem}")]
+    BadPath {
+        /// The path as it was asked for; escaped, and cut if it is very long.
+        path: String,
+        /// What stands against it, in fixed words.
+        problem: &'static str,
+    },
+    /// What was asked for cannot be written so that it is read back as it is.
+    #[error("cannot write {}: {problem}", if .path.is_empty() { "the file" } else { .path })]
+    Unwritable {
+        /// Where the value is; empty for the file as a whole.
+        path: String,
+        /// What stands against it, in fixed words.
+        problem: &'static str,
+    },
+    /// A recipient that is not one, or to which this library cannot encrypt.
+    #[error("cannot encrypt to the recipient {}: {problem}", shown(.recipient))]
+    BadRecipient {
+        /// The recipient as it was given.
+        recipient: String,
+        /// What is wrong with it, in fixed words.
+        problem: &'static str,
+    },
+    /// A file or a group without anyone who could open it, or a threshold that its groups cannot meet.
+    #[error("cannot share the data key: {problem}")]
+    BadKeyGroups {
+        /// What is wrong, in fixed words.
+        problem: &'static str,
+    },
+    /// A `.sops.yaml` that is not as it should be.
+    #[error("the creation rules are not valid: {field} {problem}")]
+    BadCreationRules {
+        /// The field's path in the file.
+        field: String,
+        /// What is wrong with it, in fixed words.
+        problem: &'static str,
+    },
+    /// No creation rule is for the file.
+    #[error("no creation rule is for {}: none of the {rules} rules has a path_regex that matches it", shown(.path))]
+    NoCreationRule {
+        /// The file, relative to the folder of the rules.
+        path: String,
+        /// How many rules there are.
+        rules: usize,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
     /// The file has no MAC, so nothing says that its values belong together.
     #[error(
         "the file has no MAC (`sops.mac`), so its integrity cannot be checked; save it again with `sops edit --ignore-mac`"

@@ -1,10 +1,14 @@
 //! The `sops` block of a file: who can open it, which values are encrypted, and the MAC.
 
+use std::collections::BTreeMap;
+
 use super::error::Error;
-use super::keys::{MasterKey, MasterKeyKind};
+use super::flat;
+use super::format::Format;
+use super::keys::{AwsKmsKey, MasterKey, MasterKeyKind, Recipient};
 use super::rules::Rule;
 use super::scalar::canonical_time_to_the_second;
-use super::tree::{Entry, Item, Kind, Map, Node};
+use super::tree::{self, Entry, Item, Kind, Map, Node};
 
 /// The key under which a file holds its metadata.
 pub(super) const KEY: &str = "sops";
@@ -12,10 +16,10 @@ pub(super) const KEY: &str = "sops";
 /// Master keys that one file may list; SOPS files have a handful, and each may cost a call.
 const MOST_MASTER_KEYS: usize = 1_000;
 
-/// What reading needs of the metadata. Fields that are not known are passed over.
+/// What reading needs of the metadata. Fields that are not known are passed over, and stay in the block.
 pub(super) struct Metadata {
     /// Groups of master keys. Every key of a group opens the same thing: the data key, or with several groups a share of it.
-    pub(super) groups: Vec<Vec<MasterKey>>,
+    pub(super) groups: Vec<Vec<Listed>>,
     /// How many groups are needed, where there are several.
     pub(super) threshold: usize,
     /// The encrypted MAC, and the additional data with which it was encrypted.
@@ -23,6 +27,14 @@ pub(super) struct Metadata {
     pub(super) last_modified: String,
     pub(super) mac_only_encrypted: bool,
     pub(super) rule: Rule,
+    /// The whole block, as it was.
+    pub(super) block: Map,
+}
+
+/// A master key, and the entry of the metadata that it was read from.
+pub(super) struct Listed {
+    pub(super) key: MasterKey,
+    pub(super) entry: Map,
 }
 
 impl Metadata {
@@ -30,25 +42,31 @@ impl Metadata {
     ///
     /// # Errors
     /// [`Error::NotEncrypted`] where there is none, [`Error::BadMetadata`] where a field is missing or wrong.
-    pub(super) fn take_from(documents: &mut [Map]) -> Result<Self, Error> {
-        let mut block = None;
-        for (index, document) in documents.iter_mut().enumerate() {
-            let position = document.iter().position(|entry| matches!(entry, Entry::Pair(key, _) if key == KEY));
-            let Some(position) = position else { continue };
-            if let Entry::Pair(_, node) = document.remove(position)
-                && index == 0
-            {
-                block = Some(node);
+    pub(super) fn take_from(documents: &mut [Map], format: Format) -> Result<Self, Error> {
+        let block = match format {
+            Format::Yaml | Format::Json | Format::Binary => take_block(documents),
+            Format::Ini => match take_block(documents) {
+                Some(Node::Map(map)) => Some(Node::Map(flat::unflatten(flat::unescaped(map))?)),
+                other => other,
+            },
+            Format::Dotenv => {
+                let mut found = Map::new();
+                for document in documents {
+                    found.extend(flat::take_prefixed(document));
+                }
+                if found.is_empty() { None } else { Some(Node::Map(flat::unflatten(found)?)) }
             }
-        }
+        };
         match block {
-            Some(Node::Map(map)) => Self::from_block(&Fields { path: String::new(), map: &map }),
+            Some(Node::Map(map)) => Self::from_block(map),
             // An application may have a setting of that name; SOPS's own is always a map.
             Some(Node::Null | Node::Scalar(_) | Node::List(_)) | None => Err(Error::NotEncrypted),
         }
     }
 
-    fn from_block(fields: &Fields<'_>) -> Result<Self, Error> {
+    /// Reads a block of metadata.
+    pub(super) fn from_block(block: Map) -> Result<Self, Error> {
+        let fields = &Fields { path: String::new(), map: &block };
         let last_modified = fields.text("lastmodified")?.ok_or_else(|| fields.bad("lastmodified", "is missing"))?;
         let last_modified = canonical_time_to_the_second(&last_modified)
             .ok_or_else(|| fields.bad("lastmodified", "is not a time of the form 2006-01-02T15:04:05Z"))?;
@@ -74,12 +92,28 @@ impl Metadata {
             last_modified,
             mac_only_encrypted: fields.truth("mac_only_encrypted")?,
             rule: Rule::from_fields(rules)?,
+            block,
         })
     }
 }
 
+/// Takes the key `sops` out of every document, and gives that of the first one.
+fn take_block(documents: &mut [Map]) -> Option<Node> {
+    let mut block = None;
+    for (index, document) in documents.iter_mut().enumerate() {
+        let position = document.iter().position(|entry| matches!(entry, Entry::Pair(key, _) if key == KEY));
+        let Some(position) = position else { continue };
+        if let Entry::Pair(_, node) = document.remove(position)
+            && index == 0
+        {
+            block = Some(node);
+        }
+    }
+    block
+}
+
 /// The key groups: keys beside the other fields are one group and win over `key_groups`, as in SOPS.
-fn groups(fields: &Fields<'_>) -> Result<Vec<Vec<MasterKey>>, Error> {
+fn groups(fields: &Fields<'_>) -> Result<Vec<Vec<Listed>>, Error> {
     let mut left = MOST_MASTER_KEYS;
     let single = group(fields, &mut left)?;
     if !single.is_empty() {
@@ -97,32 +131,45 @@ fn groups(fields: &Fields<'_>) -> Result<Vec<Vec<MasterKey>>, Error> {
 }
 
 /// The master keys of one group, age first: those open without a call.
-fn group(fields: &Fields<'_>, left: &mut usize) -> Result<Vec<MasterKey>, Error> {
+fn group(fields: &Fields<'_>, left: &mut usize) -> Result<Vec<Listed>, Error> {
     let mut keys = Vec::new();
     for kind in MasterKeyKind::ALL {
         for entry in fields.maps(kind.field())? {
             *left = left.checked_sub(1).ok_or_else(|| fields.bad(kind.field(), "lists more than 1,000 master keys"))?;
-            let part = |name: &str| entry.text(name).map(Option::unwrap_or_default);
-            let recipient = match kind {
-                MasterKeyKind::Age => part("recipient")?,
-                MasterKeyKind::AwsKms => part("arn")?,
-                MasterKeyKind::GcpKms => part("resource_id")?,
-                MasterKeyKind::AzureKeyVault => {
-                    format!("{}/keys/{}/{}", part("vault_url")?.trim_end_matches('/'), part("name")?, part("version")?)
-                }
-                MasterKeyKind::VaultTransit => format!(
-                    "{}/v1/{}/keys/{}",
-                    part("vault_address")?.trim_end_matches('/'),
-                    part("engine_path")?,
-                    part("key_name")?
-                ),
-                MasterKeyKind::HuaweiKms => part("key_id")?,
-                MasterKeyKind::Pgp => part("fp")?,
+            let key = MasterKey {
+                recipient: recipient(kind, &entry)?,
+                encrypted: entry.text("enc")?.unwrap_or_default(),
+                created_at: entry.text("created_at")?,
             };
-            keys.push(MasterKey { kind, recipient, encrypted: part("enc")? });
+            keys.push(Listed { key, entry: tree::copy(entry.map) });
         }
     }
     Ok(keys)
+}
+
+fn recipient(kind: MasterKeyKind, entry: &Fields<'_>) -> Result<Recipient, Error> {
+    let part = |name: &str| entry.text(name).map(Option::unwrap_or_default);
+    let option = |name: &str| entry.text(name).map(|text| text.filter(|text| !text.is_empty()));
+    Ok(match kind {
+        MasterKeyKind::Age => Recipient::Age(part("recipient")?),
+        MasterKeyKind::AwsKms => Recipient::AwsKms(AwsKmsKey {
+            arn: part("arn")?,
+            role: option("role")?,
+            context: entry.texts("context")?,
+            profile: option("aws_profile")?,
+        }),
+        MasterKeyKind::GcpKms => Recipient::GcpKms { resource_id: part("resource_id")? },
+        MasterKeyKind::AzureKeyVault => {
+            Recipient::AzureKeyVault { vault_url: part("vault_url")?, name: part("name")?, version: part("version")? }
+        }
+        MasterKeyKind::VaultTransit => Recipient::VaultTransit {
+            address: part("vault_address")?,
+            engine_path: part("engine_path")?,
+            key_name: part("key_name")?,
+        },
+        MasterKeyKind::HuaweiKms => Recipient::HuaweiKms { key_id: part("key_id")? },
+        MasterKeyKind::Pgp => Recipient::Pgp { fingerprint: part("fp")? },
+    })
 }
 
 /// A map of the metadata with the path to it, for messages.
@@ -133,10 +180,27 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn get(&self, name: &str) -> Option<&'a Node> {
-        self.map.iter().find_map(|entry| match entry {
-            Entry::Pair(key, node) if key == name => Some(node),
-            Entry::Pair(..) | Entry::Comment(_) => None,
-        })
+        tree::get(self.map, name)
+    }
+
+    /// A map of texts; empty where it is missing or null.
+    fn texts(&self, name: &str) -> Result<BTreeMap<String, String>, Error> {
+        let map = match self.get(name) {
+            None | Some(Node::Null) => return Ok(BTreeMap::new()),
+            Some(Node::Map(map)) => map,
+            Some(Node::Scalar(_) | Node::List(_)) => return Err(self.bad(name, "is not a map")),
+        };
+        let fields = Fields { path: format!("{}{name}.", self.path), map };
+        let mut texts = BTreeMap::new();
+        for entry in map {
+            match entry {
+                Entry::Comment(_) => {}
+                Entry::Pair(key, _) => {
+                    texts.insert(key.clone(), fields.text(key)?.unwrap_or_default());
+                }
+            }
+        }
+        Ok(texts)
     }
 
     /// A field's text, whatever kind of scalar it is; none where it is missing or null.

@@ -14,7 +14,7 @@ const COMPILED_BYTES: usize = 1 << 20;
 ///
 /// Expressions are Go's (RE2). Rust's engine is of the same family but takes `\d`, `\w` and `\b` as Unicode; where that
 /// makes a difference, reading fails (a value would be encrypted, or not, against the rule), it never shows a wrong value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Rule {
     UnencryptedSuffix(String),
     EncryptedSuffix(String),
@@ -29,7 +29,7 @@ impl Rule {
     pub(super) fn from_fields(fields: Vec<(&'static str, String)>) -> Result<Self, Error> {
         let mut fields = fields.into_iter();
         let Some((name, text)) = fields.next() else {
-            return Ok(Rule::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned()));
+            return Ok(Self::default_rule());
         };
         if let Some((second, _)) = fields.next() {
             return Err(Error::BadMetadata {
@@ -56,6 +56,34 @@ impl Rule {
             "unencrypted_comment_regex" => Ok(Rule::UnencryptedCommentRegex(regex(&text)?)),
             "encrypted_comment_regex" => Ok(Rule::EncryptedCommentRegex(regex(&text)?)),
             _ => Err(Error::BadMetadata { field: name.to_owned(), problem: "is not a rule that is known" }),
+        }
+    }
+
+    /// The rule where none is named: keys that end in `_unencrypted` stay readable.
+    pub(super) fn default_rule() -> Self {
+        Rule::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned())
+    }
+
+    /// Whether comments say what is encrypted.
+    pub(super) fn is_for_comments(&self) -> bool {
+        match self {
+            Rule::UnencryptedCommentRegex(_) | Rule::EncryptedCommentRegex(_) => true,
+            Rule::UnencryptedSuffix(_)
+            | Rule::EncryptedSuffix(_)
+            | Rule::UnencryptedRegex(_)
+            | Rule::EncryptedRegex(_) => false,
+        }
+    }
+
+    /// The metadata field of the rule, and its text there.
+    pub(super) fn field(&self) -> (&'static str, &str) {
+        match self {
+            Rule::UnencryptedSuffix(suffix) => ("unencrypted_suffix", suffix),
+            Rule::EncryptedSuffix(suffix) => ("encrypted_suffix", suffix),
+            Rule::UnencryptedRegex(regex) => ("unencrypted_regex", regex.as_str()),
+            Rule::EncryptedRegex(regex) => ("encrypted_regex", regex.as_str()),
+            Rule::UnencryptedCommentRegex(regex) => ("unencrypted_comment_regex", regex.as_str()),
+            Rule::EncryptedCommentRegex(regex) => ("encrypted_comment_regex", regex.as_str()),
         }
     }
 
@@ -106,6 +134,19 @@ impl<'a> Position<'a> {
         }
     }
 
+    /// Whether the sealed text of a comment would be taken for a mark that its words are not. Where comments mark what is
+    /// encrypted, a comment is only sealed below a mark, and another one makes no difference.
+    pub(super) fn mistakes(self, sealed: &str) -> bool {
+        match self.rule {
+            Rule::UnencryptedCommentRegex(regex) => regex.is_match(sealed),
+            Rule::EncryptedCommentRegex(_)
+            | Rule::UnencryptedSuffix(_)
+            | Rule::EncryptedSuffix(_)
+            | Rule::UnencryptedRegex(_)
+            | Rule::EncryptedRegex(_) => false,
+        }
+    }
+
     /// Takes note of a comment in the map or list here, and says whether the comment itself is encrypted.
     ///
     /// A comment holds for itself where it says "not encrypted", but not where it says "encrypted": it has to stay
@@ -133,4 +174,12 @@ impl<'a> Position<'a> {
 #[derive(Default)]
 pub(super) struct Siblings {
     marked: bool,
+}
+
+impl Siblings {
+    /// Whether an encrypted comment here would hide the mark of the next value: in a list it is an element to `sops`, and
+    /// ends the reach of the comments above it.
+    pub(super) fn hide_next_values(&self, position: Position<'_>) -> bool {
+        self.marked && !position.marked
+    }
 }

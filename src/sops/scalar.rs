@@ -122,6 +122,24 @@ fn positional(scientific: &str) -> Option<String> {
     })
 }
 
+/// A float that is not encrypted, so that it is read as one again: with a point, or with an exponent where Go's `'g'` form
+/// has one. None where the text is not one that [`canonical_float`] gave.
+pub(super) fn float_with_point(text: &str) -> Option<String> {
+    if matches!(text, "NaN" | "+Inf" | "-Inf") {
+        return Some(text.to_owned());
+    }
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
+    let digits = text.trim_start_matches('-');
+    let whole = digits.split('.').next()?;
+    let leading_zeros = digits.strip_prefix("0.").map_or(0, |rest| rest.len() - rest.trim_start_matches('0').len());
+    if whole.len() > 21 || leading_zeros >= 4 {
+        let scientific = format!("{value:e}");
+        // The same digits as in the canonical text, which may differ from Rust's in the last one.
+        return (canonical_float(&scientific)? == text).then_some(scientific);
+    }
+    Some(if digits.contains('.') { text.to_owned() } else { format!("{text}.0") })
+}
+
 /// A float as an encrypted value holds it, where Go also writes the three that are no numbers.
 pub(super) fn canonical_sealed_float(text: &str) -> Option<String> {
     match text {

@@ -1,11 +1,41 @@
-//! Joins the shares of a data key: Shamir's secret sharing over GF(256), byte by byte.
+//! Splits a data key into shares and joins them: Shamir's secret sharing over GF(256), byte by byte.
 //!
 //! The shares are those of HashiCorp Vault's `shamir` package, which SOPS uses: one `y` per byte of the secret, and the
 //! share's `x` as the last byte.
 
 use zeroize::Zeroizing;
 
+use super::cipher::fill_random;
+use super::error::Error;
 use crate::value::SecretValue;
+
+/// `parts` shares of `secret`, of which any `threshold` give it back and fewer say nothing of it.
+///
+/// # Errors
+/// [`Error::BadKeyGroups`] unless 2 ≤ threshold ≤ parts ≤ 255, [`Error::NoRandomness`].
+pub(super) fn split(secret: &SecretValue, parts: usize, threshold: usize) -> Result<Vec<SecretValue>, Error> {
+    let bad = |problem| Err(Error::BadKeyGroups { problem });
+    let Ok(parts) = u8::try_from(parts) else { return bad("there are more than 255 key groups") };
+    if threshold < 2 {
+        return bad("the threshold of several key groups is at least 2");
+    }
+    if threshold > usize::from(parts) {
+        return bad("the threshold is larger than the number of key groups");
+    }
+    // The coefficients of one polynomial for each byte, but for the byte itself, which is the one at x⁰.
+    let mut coefficients = Zeroizing::new(vec![0; secret.expose().len() * (threshold - 1)]);
+    fill_random(&mut coefficients)?;
+    let share = |x: u8| {
+        let mut share = Vec::with_capacity(secret.expose().len() + 1);
+        for (byte, coefficients) in secret.expose().iter().zip(coefficients.chunks(threshold - 1)) {
+            let sum = coefficients.iter().fold(0, |sum, coefficient| multiply(sum ^ coefficient, x));
+            share.push(sum ^ byte);
+        }
+        share.push(x);
+        SecretValue::new(share)
+    };
+    Ok((1..=parts).map(share).collect())
+}
 
 /// The secret behind `shares`, or none where they do not fit together (fewer than two, lengths differ, an `x` twice or 0).
 ///
@@ -79,8 +109,28 @@ mod tests {
         assert_eq!(multiply(0x57, 0x83), 0xc1);
     }
 
+    #[test]
+    fn as_many_shares_as_the_threshold_says_give_the_secret_and_fewer_do_not() {
+        let secret = SecretValue::new((0..32).collect());
+        for (parts, threshold) in [(2, 2), (3, 2), (5, 3), (7, 7), (255, 4)] {
+            let mut shares = split(&secret, parts, threshold).unwrap();
+            assert_eq!(shares.len(), parts);
+            shares.reverse();
+            shares.truncate(threshold);
+            assert!(join(&shares).unwrap().equals(secret.expose()), "{threshold} of {parts}");
+            shares.truncate(threshold - 1);
+            assert!(!join(&shares).is_some_and(|joined| joined.equals(secret.expose())), "{threshold} of {parts}");
+        }
+        for (parts, threshold) in [(1, 1), (3, 1), (3, 0), (3, 4), (256, 2)] {
+            assert!(
+                matches!(split(&secret, parts, threshold), Err(Error::BadKeyGroups { .. })),
+                "{threshold} of {parts}"
+            );
+        }
+    }
+
     /// The shares of `secret` at x = 1..=parts on lines (polynomials of degree 1) with these slopes.
-    fn split(secret: &[u8], slopes: &[u8], parts: u8) -> Vec<SecretValue> {
+    fn on_lines(secret: &[u8], slopes: &[u8], parts: u8) -> Vec<SecretValue> {
         let share = |x: u8| {
             let ys = secret.iter().zip(slopes).map(|(byte, slope)| byte ^ multiply(*slope, x));
             SecretValue::new(ys.chain([x]).collect())
@@ -90,7 +140,7 @@ mod tests {
 
     #[test]
     fn two_or_more_shares_of_a_line_give_the_secret() {
-        let mut shares = split(b"secret", b"slopes", 4);
+        let mut shares = on_lines(b"secret", b"slopes", 4);
         assert!(join(&shares).unwrap().equals(b"secret"));
         shares.truncate(2);
         assert!(join(&shares).unwrap().equals(b"secret"));

@@ -9,9 +9,17 @@
 
 mod comments;
 mod crafted;
+mod creation_rules;
+mod editing;
+mod exchange;
+mod flat_files;
 mod hostile;
+mod kept;
 mod keys;
+mod mutations;
 mod oracle;
 mod random;
+mod recipients;
+mod round_trips;
 mod tampered;
 mod values;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use zeroize::Zeroizing;
 
-use super::Format;
 use super::error::Error;
+use super::format::Format;
 use super::limits::Budget;
 use crate::value::SecretValue;
 
@@ -28,8 +28,16 @@ pub(super) enum Item {
     Value(Node),
 }
 
-/// The text of a comment after its `#`, leading blanks included.
-pub(super) struct Comment(pub(super) Zeroizing<String>);
+/// A comment.
+#[derive(Clone)]
+pub(super) struct Comment {
+    /// The text after its `#`, leading blanks included. INI comments may have several lines, and have lost their blanks.
+    pub(super) text: Zeroizing<String>,
+    /// Whether it stands right of the value that follows it here, on the same line.
+    pub(super) inline: bool,
+    /// The encrypted text that it was opened from, for writing it back unchanged.
+    pub(super) sealed: Option<String>,
+}
 
 /// A value.
 pub(super) enum Node {
@@ -48,6 +56,8 @@ pub(super) struct Scalar {
     pub(super) kind: Kind,
     /// The text in the form that SOPS gives to the MAC, but for booleans, which are `true` and `false` here.
     pub(super) text: SecretValue,
+    /// The encrypted text that it was opened from, for writing it back unchanged.
+    pub(super) sealed: Option<String>,
 }
 
 /// What a scalar is. Numbers keep their text: SOPS computes nothing with them.
@@ -63,7 +73,22 @@ pub(super) enum Kind {
 
 impl Scalar {
     pub(super) fn new(kind: Kind, text: String) -> Self {
-        Self { kind, text: SecretValue::from(text) }
+        Self::of(kind, SecretValue::from(text))
+    }
+
+    pub(super) fn of(kind: Kind, text: SecretValue) -> Self {
+        Self { kind, text, sealed: None }
+    }
+
+    /// A copy, which is sealed as this one is.
+    pub(super) fn copy(&self) -> Self {
+        let text = SecretValue::new(self.text.expose().to_vec());
+        Self { kind: self.kind, text, sealed: self.sealed.clone() }
+    }
+
+    /// Whether both are the same value of the same kind.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.text.equals(other.text.expose())
     }
 
     /// The text, if it is one.
@@ -73,6 +98,29 @@ impl Scalar {
 }
 
 impl Node {
+    /// A text.
+    pub(super) fn text(text: impl Into<String>) -> Node {
+        Node::Scalar(Scalar::new(Kind::Text, text.into()))
+    }
+
+    /// A copy of what is bounded already.
+    pub(super) fn copy(&self) -> Node {
+        match self {
+            Node::Null => Node::Null,
+            Node::Scalar(scalar) => Node::Scalar(scalar.copy()),
+            Node::List(items) => Node::List(
+                items
+                    .iter()
+                    .map(|item| match item {
+                        Item::Comment(comment) => Item::Comment(comment.clone()),
+                        Item::Value(node) => Item::Value(node.copy()),
+                    })
+                    .collect(),
+            ),
+            Node::Map(map) => Node::Map(copy(map)),
+        }
+    }
+
     /// A copy that is paid for, as an alias makes it. `levels` is the depth at which it is put.
     pub(super) fn duplicate(&self, budget: &mut Budget<'_>, levels: usize, line: usize) -> Result<Node, Error> {
         match self {
@@ -83,7 +131,7 @@ impl Node {
             Node::Scalar(scalar) => {
                 let bytes = scalar.text.expose();
                 budget.spend(bytes.len())?;
-                Ok(Node::Scalar(Scalar { kind: scalar.kind, text: SecretValue::new(bytes.to_vec()) }))
+                Ok(Node::Scalar(scalar.copy()))
             }
             Node::List(items) => {
                 budget.check_depth(levels, line)?;
@@ -117,10 +165,61 @@ impl Node {
 }
 
 impl Comment {
-    fn duplicate(&self, budget: &mut Budget<'_>) -> Result<Comment, Error> {
-        budget.spend(self.0.len())?;
-        Ok(Comment(self.0.clone()))
+    /// A comment on a line of its own.
+    pub(super) fn new(text: String) -> Self {
+        Self { text: Zeroizing::new(text), inline: false, sealed: None }
     }
+
+    fn duplicate(&self, budget: &mut Budget<'_>) -> Result<Comment, Error> {
+        budget.spend(self.text.len())?;
+        Ok(self.clone())
+    }
+}
+
+/// A copy of a map that is bounded already.
+pub(super) fn copy(map: &Map) -> Map {
+    map.iter()
+        .map(|entry| match entry {
+            Entry::Comment(comment) => Entry::Comment(comment.clone()),
+            Entry::Pair(key, node) => Entry::Pair(key.clone(), node.copy()),
+        })
+        .collect()
+}
+
+/// The value of a key; none where the map has no such key.
+pub(super) fn get<'a>(map: &'a Map, name: &str) -> Option<&'a Node> {
+    map.iter().find_map(|entry| match entry {
+        Entry::Pair(key, node) if key == name => Some(node),
+        Entry::Pair(..) | Entry::Comment(_) => None,
+    })
+}
+
+/// Replaces the value of a key, or appends the key with it.
+pub(super) fn put(map: &mut Map, name: &str, value: Node) {
+    for entry in map.iter_mut() {
+        match entry {
+            Entry::Pair(key, node) if key == name => {
+                *node = value;
+                return;
+            }
+            Entry::Pair(..) | Entry::Comment(_) => {}
+        }
+    }
+    map.push(Entry::Pair(name.to_owned(), value));
+}
+
+/// Removes a key with the comments that stand right of its value.
+pub(super) fn remove(map: &mut Map, name: &str) -> Option<Node> {
+    let place = map.iter().position(|entry| matches!(entry, Entry::Pair(key, _) if key == name))?;
+    let Entry::Pair(_, node) = map.remove(place) else { return None };
+    let mut place = place;
+    while let Some(before) = place.checked_sub(1)
+        && matches!(map.get(before), Some(Entry::Comment(comment)) if comment.inline)
+    {
+        map.remove(before);
+        place = before;
+    }
+    Some(node)
 }
 
 /// A map or list that is not closed yet.
@@ -215,7 +314,7 @@ impl<'a> Builder<'a> {
 
     /// Adds a comment at the end of the innermost map or list; dropped where none is open.
     pub(super) fn comment(&mut self, comment: Comment) -> Result<(), Error> {
-        self.budget.spend(comment.0.len())?;
+        self.budget.spend(comment.text.len())?;
         match self.open.last_mut() {
             Some(Open::Map { entries, .. }) => entries.push(Entry::Comment(comment)),
             Some(Open::List(items)) => items.push(Item::Comment(comment)),
@@ -227,16 +326,17 @@ impl<'a> Builder<'a> {
     /// Adds a comment that stands right of the last value: before that value, or inside it as its first line where it is
     /// a map or a list. This is where `sops` puts it.
     pub(super) fn comment_on_last(&mut self, comment: Comment) -> Result<(), Error> {
-        self.budget.spend(comment.0.len())?;
+        self.budget.spend(comment.text.len())?;
+        let inline = |comment| Comment { inline: true, ..comment };
         match self.open.last_mut() {
             Some(Open::Map { entries, .. }) => match entries.last_mut() {
                 Some(Entry::Pair(_, Node::List(items))) => items.insert(0, Item::Comment(comment)),
                 Some(Entry::Pair(_, Node::Map(map))) => map.insert(0, Entry::Comment(comment)),
                 Some(Entry::Pair(_, Node::Null | Node::Scalar(_)) | Entry::Comment(_)) | None => {
-                    entries.insert(entries.len().saturating_sub(1), Entry::Comment(comment));
+                    entries.insert(entries.len().saturating_sub(1), Entry::Comment(inline(comment)));
                 }
             },
-            Some(Open::List(items)) => items.insert(items.len().saturating_sub(1), Item::Comment(comment)),
+            Some(Open::List(items)) => items.insert(items.len().saturating_sub(1), Item::Comment(inline(comment))),
             None => {}
         }
         Ok(())

@@ -44,6 +44,13 @@ fn kind(error: &sops::Error) -> ErrorKind {
         | sops::Error::BadMetadata { .. }
         | sops::Error::DamagedDataKey { .. }
         | sops::Error::DecryptFailed { .. } => ErrorKind::Undecodable,
+        sops::Error::BadPath { .. } => ErrorKind::InvalidKey,
+        sops::Error::Unwritable { .. } | sops::Error::UnsupportedKeys { .. } => ErrorKind::Unsupported,
+        sops::Error::BadRecipient { .. }
+        | sops::Error::BadKeyGroups { .. }
+        | sops::Error::BadCreationRules { .. }
+        | sops::Error::NoCreationRule { .. } => ErrorKind::InvalidConfig,
+        sops::Error::NoRandomness => ErrorKind::Unexpected,
         sops::Error::TooLarge { .. } => ErrorKind::TooLarge,
         sops::Error::NoMatchingKey { .. } => ErrorKind::NoMatchingKey,
         sops::Error::MacMismatch | sops::Error::MacMissing => ErrorKind::MacMismatch,

@@ -61,7 +61,7 @@ impl Sops {
         let (object, bytes) = snapshot.find(file)?;
         let label = format!("{file} of {object}");
         let Some(format) = Format::from_file_name(file) else {
-            let message = format!("{label}: the name ends in none of .yaml, .yml, .json");
+            let message = format!("{label}: the name ends in none of .yaml, .yml, .json, .env, .ini");
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
         let encrypted = Encrypted::parse(format, bytes.expose()).map_err(|error| from_sops(&error, &label))?;

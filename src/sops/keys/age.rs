@@ -1,27 +1,33 @@
-//! age X25519 identities as a source of data keys.
+//! age as a source and a wrapper of data keys: X25519 and SSH keys.
 
 use std::io::Read;
 
 use age::armor::ArmoredReader;
-use age::x25519::Identity;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::{KeySource, MasterKey, MasterKeyKind};
+use super::recipient::age_key;
+use super::{KeySource, KeyWrapper, MasterKey, Recipient, Wrapped};
 use crate::sops::error::Error;
 use crate::value::SecretValue;
 
-/// The most bytes of armored text that one recipient's data key takes; age writes about 400 for X25519. What is larger is
-/// made to cost time.
+/// The most bytes of armored text that one recipient's data key takes; age writes about 400 for X25519 and 1,000 for a
+/// large RSA key. What is larger is made to cost time.
 const MOST_ARMORED_BYTES: usize = 16 << 10;
 
 /// The most bytes that a data key or a share of it takes: 32 and one.
 const MOST_KEY_BYTES: u64 = 64;
 
+/// The most bytes of an SSH private key: RSA with 16,384 bits takes about 13,000.
+const MOST_SSH_BYTES: usize = 64 << 10;
+
 /// Age identities, each with the name under which its holder knows it.
 ///
-/// A master key of a file is opened by the identity whose recipient it names. Identities that are not X25519 (plugins,
-/// SSH, post-quantum, passphrase-protected files) are refused when they are parsed.
+/// A master key of a file is opened by the identity whose recipient it names. X25519 identities, ssh-ed25519 and ssh-rsa
+/// keys are taken; others (plugins, post-quantum, files with a passphrase) are refused when they are parsed.
+///
+/// Opening with an RSA key does not take the same time for every input (RUSTSEC-2023-0071). Who can have many files opened
+/// and measure how long each takes may learn about the key: prefer X25519 where others choose the files.
 #[derive(Default)]
 pub struct AgeKeys {
     identities: Vec<NamedIdentity>,
@@ -30,17 +36,21 @@ pub struct AgeKeys {
 struct NamedIdentity {
     name: String,
     recipient: String,
-    identity: Identity,
+    identity: Box<dyn age::Identity + Send + Sync>,
 }
 
 impl AgeKeys {
     /// Reads the text of an identities file, as `age-keygen` writes it and `SOPS_AGE_KEY` holds it: an identity a line,
-    /// with comments (`#`) and empty lines between. `name` is how messages call it: a Secret's key, a file, a variable.
+    /// with comments (`#`) and empty lines between; or one SSH private key without a passphrase. `name` is how messages call
+    /// it: a Secret's key, a file, a variable.
     ///
     /// # Errors
     /// [`Error::InvalidIdentity`] or [`Error::UnsupportedIdentity`] with the line, [`Error::NoIdentity`]. None holds any of
     /// the text.
     pub fn parse(name: &str, text: &SecretValue) -> Result<Self, Error> {
+        if let Some(identity) = ssh_identity(name, text)? {
+            return Ok(Self { identities: vec![identity] });
+        }
         let mut identities = Vec::new();
         for (index, line) in text.expose().split(|byte| *byte == b'\n').enumerate() {
             let line_number = index + 1;
@@ -52,9 +62,9 @@ impl AgeKeys {
             if let Some(what) = unsupported(line) {
                 return Err(Error::UnsupportedIdentity { name: name.to_owned(), line: line_number, what });
             }
-            let identity: Identity = line.parse().map_err(|_| invalid())?;
+            let identity: age::x25519::Identity = line.parse().map_err(|_| invalid())?;
             let recipient = identity.to_public().to_string();
-            identities.push(NamedIdentity { name: name.to_owned(), recipient, identity });
+            identities.push(NamedIdentity { name: name.to_owned(), recipient, identity: Box::new(identity) });
         }
         if identities.is_empty() {
             return Err(Error::NoIdentity { name: name.to_owned() });
@@ -67,7 +77,7 @@ impl AgeKeys {
         self.identities.extend(other.identities);
     }
 
-    /// The public recipients (`age1…`) of the identities, in order.
+    /// The public recipients (`age1…`, `ssh-… …`) of the identities, in order.
     pub fn recipients(&self) -> impl Iterator<Item = &str> {
         self.identities.iter().map(|identity| identity.recipient.as_str())
     }
@@ -79,10 +89,32 @@ fn unsupported(line: &str) -> Option<&'static str> {
         ("AGE-PLUGIN-", "the identity of an age plugin"),
         ("AGE-SECRET-KEY-PQ-", "a post-quantum identity"),
         ("-----BEGIN AGE ENCRYPTED FILE-----", "an identities file that is encrypted with a passphrase"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "an SSH key"),
-        ("-----BEGIN RSA PRIVATE KEY-----", "an SSH key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "an SSH key among other identities"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "an SSH key among other identities"),
     ];
     kinds.into_iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, what)| what)
+}
+
+/// The SSH key that the whole text is; none where it does not begin as one.
+fn ssh_identity(name: &str, text: &SecretValue) -> Result<Option<NamedIdentity>, Error> {
+    let bytes = text.expose().trim_ascii();
+    let begins = [b"-----BEGIN OPENSSH PRIVATE KEY-----".as_slice(), b"-----BEGIN RSA PRIVATE KEY-----"];
+    if !begins.iter().any(|begin| bytes.starts_with(begin)) {
+        return Ok(None);
+    }
+    let unsupported = |what| Error::UnsupportedIdentity { name: name.to_owned(), line: 1, what };
+    let invalid = || Error::InvalidIdentity { name: name.to_owned(), line: 1 };
+    if bytes.len() > MOST_SSH_BYTES {
+        return Err(invalid());
+    }
+    let identity = age::ssh::Identity::from_buffer(text.expose().trim_ascii_start(), None).map_err(|_| invalid())?;
+    match &identity {
+        age::ssh::Identity::Unencrypted(_) => {}
+        age::ssh::Identity::Encrypted(_) => return Err(unsupported("an SSH key with a passphrase")),
+        age::ssh::Identity::Unsupported(_) => return Err(unsupported("an SSH key that is neither ed25519 nor RSA")),
+    }
+    let recipient = age::ssh::Recipient::try_from(identity.clone()).map_err(|_| invalid())?.to_string();
+    Ok(Some(NamedIdentity { name: name.to_owned(), recipient, identity: Box::new(identity) }))
 }
 
 #[async_trait]
@@ -93,17 +125,14 @@ impl KeySource for AgeKeys {
     }
 
     async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, Error> {
-        if master_key.kind != MasterKeyKind::Age {
-            return Ok(None);
-        }
-        // Bech32 may be written in capitals.
-        let wanted = master_key.recipient.trim();
-        let Some(held) = self.identities.iter().find(|identity| identity.recipient.eq_ignore_ascii_case(wanted)) else {
+        let Recipient::Age(recipient) = &master_key.recipient else { return Ok(None) };
+        let wanted = age_key(recipient);
+        let Some(held) = self.identities.iter().find(|identity| age_key(&identity.recipient) == wanted) else {
             return Ok(None);
         };
         match held.decrypt(&master_key.encrypted) {
             Some(key) => Ok(Some(key)),
-            None => Err(Error::DamagedDataKey { recipient: master_key.recipient.clone(), held: held.name.clone() }),
+            None => Err(Error::DamagedDataKey { recipient: recipient.clone(), held: held.name.clone() }),
         }
     }
 }
@@ -114,11 +143,45 @@ impl NamedIdentity {
             return None;
         }
         let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(armored.as_bytes())).ok()?;
-        let identity: &dyn age::Identity = &self.identity;
+        let identity: &dyn age::Identity = &*self.identity;
         let reader = decryptor.decrypt(std::iter::once(identity)).ok()?;
         // Room for all of it at once: a buffer that grows leaves copies behind.
         let mut key = Zeroizing::new(Vec::with_capacity(MOST_ARMORED_BYTES));
         reader.take(MOST_KEY_BYTES + 1).read_to_end(&mut key).ok()?;
         Some(SecretValue::new(key.to_vec()))
     }
+}
+
+/// Encrypts to age recipients: `age1…` (X25519), `ssh-ed25519 …`, `ssh-rsa …` of at least 2,048 bits. Needs no key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AgeRecipients;
+
+#[async_trait]
+impl KeyWrapper for AgeRecipients {
+    async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error> {
+        let Recipient::Age(name) = recipient else { return Ok(None) };
+        let encrypted = encrypt(name, data_key.expose())
+            .map_err(|problem| Error::BadRecipient { recipient: name.clone(), problem })?;
+        Ok(Some(Wrapped { recipient: recipient.clone(), encrypted }))
+    }
+}
+
+fn encrypt(recipient: &str, plain: &[u8]) -> Result<String, &'static str> {
+    const FAILED: &str = "age could not encrypt to it";
+    let key = age_key(recipient);
+    if key.starts_with("ssh-") {
+        let recipient: age::ssh::Recipient = key.parse().map_err(
+            |_| "it is not the public half of an ssh-ed25519 key, or of an ssh-rsa key with 2,048 to 4,096 bits",
+        )?;
+        return age::encrypt_and_armor(&recipient, plain).map_err(|_| FAILED);
+    }
+    if key.starts_with("age1pq1") {
+        return Err("post-quantum age recipients are not supported");
+    }
+    if key.starts_with("age1") && key.matches('1').count() > 1 {
+        return Err("age plugins are not supported");
+    }
+    let recipient: age::x25519::Recipient =
+        key.parse().map_err(|_| "it is not an age recipient (age1…), nor an SSH public key")?;
+    age::encrypt_and_armor(&recipient, plain).map_err(|_| FAILED)
 }

@@ -1,63 +1,31 @@
-//! Where data keys come from: the master keys that a file lists, and the sources that can open them.
+//! Where data keys come from and go to: the master keys that a file lists, the sources that open them, the wrappers that
+//! encrypt to them.
 
 mod age;
+mod groups;
+mod recipient;
 
 use async_trait::async_trait;
 
-pub use self::age::AgeKeys;
+pub use self::age::{AgeKeys, AgeRecipients};
+pub use self::groups::{KeyChanges, KeyGroups};
+pub(super) use self::groups::{KeyUpdate, WrappedGroups, wrap};
+pub use self::recipient::{AwsKmsKey, MasterKeyKind, Recipient};
 use super::error::Error;
-use super::metadata::Metadata;
+use super::metadata::{Listed, Metadata};
 use super::shamir;
 use crate::value::SecretValue;
-
-/// The kinds of master keys that SOPS 3.13 writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MasterKeyKind {
-    /// An age recipient.
-    Age,
-    /// A key of AWS KMS.
-    AwsKms,
-    /// A key of Google Cloud KMS.
-    GcpKms,
-    /// A key in Azure Key Vault.
-    AzureKeyVault,
-    /// A key of HashiCorp Vault's transit engine.
-    VaultTransit,
-    /// A key of Huawei Cloud KMS.
-    HuaweiKms,
-    /// An OpenPGP key.
-    Pgp,
-}
-
-impl MasterKeyKind {
-    /// Every kind, in the order in which they are tried: what opens without a call comes first.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Age, Self::AwsKms, Self::GcpKms, Self::AzureKeyVault, Self::VaultTransit, Self::HuaweiKms, Self::Pgp];
-
-    /// The metadata field that lists master keys of this kind.
-    pub(super) fn field(self) -> &'static str {
-        match self {
-            Self::Age => "age",
-            Self::AwsKms => "kms",
-            Self::GcpKms => "gcp_kms",
-            Self::AzureKeyVault => "azure_kv",
-            Self::VaultTransit => "hc_vault",
-            Self::HuaweiKms => "hckms",
-            Self::Pgp => "pgp",
-        }
-    }
-}
 
 /// One master key of a file, with the data key (or a share of it) encrypted to it.
 #[derive(Clone, Debug)]
 pub struct MasterKey {
-    /// What kind of key it is.
-    pub kind: MasterKeyKind,
-    /// Who it is: the age recipient, the ARN, the resource id, the key's URL, the fingerprint. Not authenticated.
-    pub recipient: String,
+    /// Who it is. Not authenticated.
+    pub recipient: Recipient,
     /// The encrypted data key as the file holds it, empty where the file has none: armored for age and PGP, base64 for
     /// AWS and GCP, and so on.
     pub encrypted: String,
+    /// When the key was added, as the file says it; age keys have none.
+    pub created_at: Option<String>,
 }
 
 /// Something that opens master keys: a set of age identities, a KMS with credentials.
@@ -80,6 +48,63 @@ pub trait KeySource: Send + Sync {
     async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, Error>;
 }
 
+/// Something that encrypts data keys to recipients: age, a KMS with credentials.
+///
+/// Guarantees that implementations give:
+/// 1. `wrap` answers `Ok(None)`, at once and without a call, for a recipient of a kind that is not theirs.
+/// 2. What it answers is complete: a recipient without a version comes back with the one that was used.
+/// 3. No error holds key material.
+#[async_trait]
+pub trait KeyWrapper: Send + Sync {
+    /// Encrypts `data_key` (or a share of one) to `recipient`; none where this wrapper does not serve that kind.
+    ///
+    /// # Errors
+    /// The recipient is not valid, or its service cannot be used.
+    async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error>;
+}
+
+/// An encrypted data key.
+#[derive(Clone, Debug)]
+pub struct Wrapped {
+    /// To whom it is encrypted, complete.
+    pub recipient: Recipient,
+    /// What the file holds as `enc`.
+    pub encrypted: String,
+}
+
+/// Several sources are one: each is asked in turn.
+#[async_trait]
+impl KeySource for Vec<Box<dyn KeySource>> {
+    fn names(&self) -> Vec<String> {
+        self.iter().flat_map(|source| source.names()).collect()
+    }
+
+    async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, Error> {
+        let mut first_error = None;
+        for source in self {
+            match source.open(master_key).await {
+                Ok(Some(key)) => return Ok(Some(key)),
+                Ok(None) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        first_error.map_or(Ok(None), Err)
+    }
+}
+
+/// Several wrappers are one: the first that serves the kind.
+#[async_trait]
+impl KeyWrapper for Vec<Box<dyn KeyWrapper>> {
+    async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error> {
+        for wrapper in self {
+            if let Some(wrapped) = wrapper.wrap(recipient, data_key).await? {
+                return Ok(Some(wrapped));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// The data key of a file.
 ///
 /// # Errors
@@ -88,8 +113,8 @@ pub(super) async fn data_key(metadata: &Metadata, keys: &dyn KeySource) -> Resul
     let mut shares = Vec::new();
     let mut first_error = None;
     for group in &metadata.groups {
-        for master_key in group {
-            match keys.open(master_key).await {
+        for listed in group {
+            match keys.open(&listed.key).await {
                 Ok(Some(share)) => {
                     shares.push(share);
                     break;
@@ -101,6 +126,17 @@ pub(super) async fn data_key(metadata: &Metadata, keys: &dyn KeySource) -> Resul
         if shares.len() == metadata.threshold {
             break;
         }
+    }
+    let unsupported = |listed: &Listed| match listed.key.recipient.kind() {
+        MasterKeyKind::Pgp | MasterKeyKind::HuaweiKms => true,
+        MasterKeyKind::Age
+        | MasterKeyKind::AwsKms
+        | MasterKeyKind::GcpKms
+        | MasterKeyKind::AzureKeyVault
+        | MasterKeyKind::VaultTransit => false,
+    };
+    if shares.len() < metadata.threshold && metadata.groups.iter().flatten().all(unsupported) {
+        return Err(Error::UnsupportedKeys { recipients: metadata.recipients() });
     }
     if shares.len() < metadata.threshold {
         return Err(first_error.unwrap_or_else(|| Error::NoMatchingKey {
@@ -123,9 +159,10 @@ impl Metadata {
     /// The recipients of every group, in order, each once.
     pub(super) fn recipients(&self) -> Vec<String> {
         let mut recipients: Vec<String> = Vec::new();
-        for master_key in self.groups.iter().flatten() {
-            if !recipients.contains(&master_key.recipient) {
-                recipients.push(master_key.recipient.clone());
+        for listed in self.groups.iter().flatten() {
+            let name = listed.key.recipient.to_string();
+            if !recipients.contains(&name) {
+                recipients.push(name);
             }
         }
         recipients

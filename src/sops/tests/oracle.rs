@@ -43,40 +43,118 @@ impl Identity {
 
 /// Encrypts with `sops` under one creation rule. `rule` is the rule's further lines of YAML, without indentation.
 pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
+    String::from_utf8(encrypt_bytes_under(rule, format, plain.as_bytes())).unwrap()
+}
+
+/// As [`encrypt_under`], for any bytes.
+pub(super) fn encrypt_bytes_under(rule: &str, format: Format, plain: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yaml");
+    std::fs::write(&config, creation_rule(rule)).unwrap();
+    let config = config.to_str().unwrap();
+    let arguments = ["--config", config, "encrypt", "--filename-override", file_name(format)];
+    run(&folder, &[], &arguments, plain).unwrap_or_else(|said| panic!("sops refused: {said}"))
+}
+
+/// A `.sops.yaml` of one rule.
+fn creation_rule(rule: &str) -> String {
     let mut text = "creation_rules:\n".to_owned();
     for (index, line) in rule.lines().enumerate() {
         text.push_str(if index == 0 { "  - " } else { "    " });
         text.push_str(line);
         text.push('\n');
     }
-    std::fs::write(&config, text).unwrap();
+    text
+}
+
+/// Runs `sops` in a folder of its own, without anything of our environment. What it says on its error stream is the error.
+fn run(
+    folder: &tempfile::TempDir,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Vec<u8>, String> {
     let mut process = Command::new(sops_binary())
-        .arg("--config")
-        .arg(&config)
-        .args(["encrypt", "--filename-override", file_name(format)])
+        .args(arguments)
         .env_clear()
         .env("HOME", folder.path())
+        .envs(environment.iter().copied())
         .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the sops binary starts");
-    let mut input = process.stdin.take().unwrap();
-    let plain = plain.to_owned();
-    let writer = std::thread::spawn(move || input.write_all(plain.as_bytes()));
+    let mut pipe = process.stdin.take().unwrap();
+    let input = input.to_vec();
+    // The process may end without reading.
+    let writer = std::thread::spawn(move || pipe.write_all(&input).ok());
     let output = process.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "sops refused: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    writer.join().unwrap();
+    if output.status.success() { Ok(output.stdout) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-fn file_name(format: Format) -> &'static str {
+/// Someone with a key, at work with the `sops` command on one file.
+pub(super) struct Workplace {
+    folder: tempfile::TempDir,
+    format: Format,
+    keys: Vec<(&'static str, String)>,
+}
+
+impl Workplace {
+    /// The secrets are identities, or SSH private keys.
+    pub(super) fn new(format: Format, secrets: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut identities = String::new();
+        let mut keys = Vec::new();
+        for secret in secrets {
+            if secret.starts_with("-----BEGIN") {
+                let file = folder.path().join("ssh.key");
+                std::fs::write(&file, secret).unwrap();
+                keys.push(("SOPS_AGE_SSH_PRIVATE_KEY_FILE", file.to_str().unwrap().to_owned()));
+            } else {
+                identities.push_str(secret);
+                identities.push('\n');
+            }
+        }
+        if !identities.is_empty() {
+            keys.push(("SOPS_AGE_KEY", identities));
+        }
+        Self { folder, format, keys }
+    }
+
+    fn sops(&self, file: &[u8], arguments: &[&str]) -> Result<Vec<u8>, String> {
+        std::fs::write(self.folder.path().join(file_name(self.format)), file).unwrap();
+        let keys: Vec<(&str, &str)> = self.keys.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        run(&self.folder, &keys, arguments, b"")
+    }
+
+    /// What `sops decrypt` prints, or why it refuses.
+    pub(super) fn decrypt(&self, file: &[u8]) -> Result<Vec<u8>, String> {
+        self.sops(file, &["decrypt", file_name(self.format)])
+    }
+
+    /// The file after a command that changes it.
+    pub(super) fn change(&self, file: &[u8], command: &[&str]) -> Result<Vec<u8>, String> {
+        let mut arguments = vec![command[0], file_name(self.format)];
+        arguments.extend(&command[1..]);
+        self.sops(file, &arguments)?;
+        Ok(std::fs::read(self.folder.path().join(file_name(self.format))).unwrap())
+    }
+
+    /// Puts a `.sops.yaml` beside the file.
+    pub(super) fn write_rules(&self, text: &str) {
+        std::fs::write(self.folder.path().join(".sops.yaml"), text).unwrap();
+    }
+}
+
+pub(super) fn file_name(format: Format) -> &'static str {
     match format {
         Format::Yaml => "secrets.yaml",
         Format::Json => "secrets.json",
+        Format::Dotenv => "secrets.env",
+        Format::Ini => "secrets.ini",
+        Format::Binary => "secrets.bin",
     }
 }
 

@@ -124,7 +124,7 @@ fn write_text(text: &str, format: Format, file: &mut String) {
             ' '..='~' => file.push(character),
             _ => match format {
                 Format::Yaml => file.push_str(&format!("\\U{:08x}", u32::from(character))),
-                Format::Json => {
+                Format::Json | Format::Dotenv | Format::Ini | Format::Binary => {
                     for unit in character.encode_utf16(&mut [0; 2]) {
                         file.push_str(&format!("\\u{unit:04x}"));
                     }

@@ -4,9 +4,9 @@ use super::oracle::{Identity, bytes, decrypt, encrypt};
 use crate::sops::{Encrypted, Format};
 
 /// How a value is written in the plaintext, and what a reader gets; none for null.
-type Case = (&'static str, &'static str, Option<&'static [u8]>);
+pub(super) type Case = (&'static str, &'static str, Option<&'static [u8]>);
 
-const YAML_VALUES: &[Case] = &[
+pub(super) const YAML_VALUES: &[Case] = &[
     ("text", "plain text", Some(b"plain text")),
     ("quoted", r#""two\nlines\n""#, Some(b"two\nlines\n")),
     ("block", "|\n  first\n  second\n", Some(b"first\nsecond\n")),
@@ -73,7 +73,7 @@ const YAML_VALUES: &[Case] = &[
     ("aliased", "*anchor", Some(br#"{"user":"u","ports":[1,2]}"#)),
 ];
 
-const JSON_VALUES: &[Case] = &[
+pub(super) const JSON_VALUES: &[Case] = &[
     ("text", r#""plain text""#, Some(b"plain text")),
     ("lines", r#""two\nlines\n""#, Some(b"two\nlines\n")),
     ("empty", r#""""#, Some(b"")),
@@ -106,7 +106,7 @@ const JSON_VALUES: &[Case] = &[
 ];
 
 /// Each rule with how it marks a key: as `NAME_marked`, below a comment, or not at all.
-const RULES: &[&str] = &[
+pub(super) const RULES: &[&str] = &[
     "",
     "unencrypted_suffix: _marked",
     "encrypted_suffix: _marked",
@@ -117,10 +117,11 @@ const RULES: &[&str] = &[
 ];
 
 /// Every case twice: under its name, and marked for the rule.
-fn plaintext(format: Format, cases: &[Case]) -> String {
+pub(super) fn plaintext(format: Format, cases: &[Case]) -> String {
     let entry = |name: &str, value: &str| match format {
         Format::Yaml => format!("{name}: {value}"),
         Format::Json => format!("\"{name}\": {value}"),
+        Format::Dotenv | Format::Ini | Format::Binary => panic!("{format} has no kinds of values"),
     };
     let mut entries = Vec::new();
     for (name, value, _) in cases {
@@ -136,6 +137,7 @@ fn plaintext(format: Format, cases: &[Case]) -> String {
     match format {
         Format::Yaml => entries.join("\n") + "\n",
         Format::Json => format!("{{{}}}", entries.join(",\n")),
+        Format::Dotenv | Format::Ini | Format::Binary => panic!("{format} has no kinds of values"),
     }
 }
 
@@ -245,7 +247,9 @@ fn formats_are_told_by_the_end_of_the_name() {
     assert_eq!(Format::from_file_name("dev.api.enc.yaml"), Some(Format::Yaml));
     assert_eq!(Format::from_file_name("dev.yml"), Some(Format::Yaml));
     assert_eq!(Format::from_file_name("a/b.json"), Some(Format::Json));
-    for other in ["yaml", "dev.env", "dev.ini", "dev.yaml.bak", ""] {
+    assert_eq!(Format::from_file_name("dev.env"), Some(Format::Dotenv));
+    assert_eq!(Format::from_file_name("dev.ini"), Some(Format::Ini));
+    for other in ["yaml", "dev.bin", "dev.yaml.bak", ""] {
         assert_eq!(Format::from_file_name(other), None, "{other}");
     }
 }

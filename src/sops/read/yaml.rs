@@ -7,11 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use granit_parser::{ErrorKind, Event, Parser, Placement, ScalarStyle, ScanError, Span, StructureStyle, Tag};
 use zeroize::Zeroizing;
 
-use super::Format;
-use super::error::Error;
-use super::limits::{Budget, Limits};
-use super::scalar::resolve_plain;
-use super::tree::{Builder, Comment, Kind, Map, Node, Scalar};
+use super::BYTE_ORDER_MARK;
+use crate::sops::error::Error;
+use crate::sops::format::Format;
+use crate::sops::limits::{Budget, Limits};
+use crate::sops::scalar::{canonical_float, resolve_plain};
+use crate::sops::tree::{Builder, Comment, Kind, Map, Node, Scalar};
 use crate::value::SecretValue;
 
 const FORMAT: Format = Format::Yaml;
@@ -32,7 +33,7 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Vec<Map>, Error> {
         flow_nesting_limit: limits.depth,
         block_nesting_limit: limits.depth,
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut reader = Reader {
         builder: Builder::new(FORMAT, budget),
         columns: Vec::new(),
@@ -78,7 +79,7 @@ impl Reader<'_> {
             }
             Event::DocumentEnd => self.end_document(line),
             Event::Comment(text, placement) => {
-                let comment = Comment(Zeroizing::new(text.trim_end_matches('\r').to_owned()));
+                let comment = Comment::new(text.trim_end_matches('\r').to_owned());
                 self.comment(comment, placement, line, span.start.col())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -279,9 +280,15 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> R
         Node::Scalar(scalar) => Some(scalar.kind),
         Node::Null | Node::List(_) | Node::Map(_) => None,
     };
-    // An integer is a float too, and its text is the same.
-    if found == wanted || (wanted == Some(Kind::Float) && found == Some(Kind::Integer)) {
+    if found == wanted {
         return Ok(node);
+    }
+    // An integer is a float too.
+    if let (Some(Kind::Float), Node::Scalar(scalar)) = (wanted, &node)
+        && scalar.kind == Kind::Integer
+        && let Some(float) = scalar.as_str().and_then(canonical_float)
+    {
+        return Ok(Node::Scalar(Scalar::new(Kind::Float, float)));
     }
     Err(Error::Unparsable { format: FORMAT, line, problem: "a value is not what its tag says" })
 }
@@ -294,5 +301,5 @@ fn binary(text: &str, line: usize) -> Result<Node, Error> {
         problem: "a value tagged as binary is not base64",
     })?;
     // To SOPS this is text, which need not be UTF-8.
-    Ok(Node::Scalar(Scalar { kind: Kind::Text, text: SecretValue::new(bytes) }))
+    Ok(Node::Scalar(Scalar::of(Kind::Text, SecretValue::new(bytes))))
 }

@@ -3,20 +3,39 @@
 use json_event_parser::{JsonEvent, LowLevelJsonParser};
 use zeroize::Zeroizing;
 
-use super::Format;
-use super::error::Error;
-use super::limits::{Budget, Limits};
-use super::scalar::{canonical_float, canonical_integer};
-use super::tree::{Builder, Kind, Map, Node, Scalar};
+use crate::sops::error::Error;
+use crate::sops::format::Format;
+use crate::sops::limits::{Budget, Limits};
+use crate::sops::scalar::{canonical_float, canonical_integer};
+use crate::sops::tree::{Builder, Kind, Map, Node, Scalar};
 
-const FORMAT: Format = Format::Json;
-
-/// Reads one JSON object.
+/// Reads one JSON object. `format` is what messages call the file: a binary one is JSON too.
 ///
 /// # Errors
 /// Not JSON, not an object, anything after the object, a key twice, or a limit passed.
-pub(super) fn read(text: &str, limits: &Limits) -> Result<Map, Error> {
-    let mut builder = Builder::new(FORMAT, Budget::for_file(text.as_bytes(), limits)?);
+pub(super) fn read(text: &str, format: Format, limits: &Limits) -> Result<Map, Error> {
+    const NOT_AN_OBJECT: &str = "a SOPS file in JSON is one object";
+    // A list may be long; what is refused for what it begins with is refused at once.
+    if text.trim_start().starts_with('[') {
+        return Err(unparsable(format, 1, NOT_AN_OBJECT));
+    }
+    match root(text, format, limits)? {
+        (Node::Map(map), _) => Ok(map),
+        (Node::Null | Node::Scalar(_) | Node::List(_), line) => Err(unparsable(format, line, NOT_AN_OBJECT)),
+    }
+}
+
+/// Reads one JSON value of any kind.
+///
+/// # Errors
+/// As for a file.
+pub(in crate::sops) fn value(text: &str, limits: &Limits) -> Result<Node, Error> {
+    root(text, Format::Json, limits).map(|(node, _)| node)
+}
+
+/// The value, and the line where it ends.
+fn root(text: &str, format: Format, limits: &Limits) -> Result<(Node, usize), Error> {
+    let mut builder = Builder::new(format, Budget::for_file(text.as_bytes(), limits)?);
     let mut parser = LowLevelJsonParser::new();
     let mut rest = text.as_bytes();
     let mut line = 1;
@@ -28,13 +47,12 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Map, Error> {
         rest = left;
         let Some(event) = step.event else { continue };
         // The parser's own message quotes the input.
-        let event = event.map_err(|_| unparsable(line, "it is not valid JSON here, or ends too early"))?;
+        let event = event.map_err(|_| unparsable(format, line, "it is not valid JSON here, or ends too early"))?;
         let node = match event {
             JsonEvent::StartObject => {
                 builder.open_map(line)?;
                 continue;
             }
-            JsonEvent::StartArray if builder.depth() == 0 => return Err(unparsable(line, NOT_AN_OBJECT)),
             JsonEvent::StartArray => {
                 builder.open_list(line)?;
                 continue;
@@ -46,7 +64,7 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Map, Error> {
             JsonEvent::EndObject | JsonEvent::EndArray => builder.close(line)?,
             JsonEvent::Eof => break,
             JsonEvent::String(text) => scalar(&mut builder, Kind::Text, text.into_owned())?,
-            JsonEvent::Number(text) => number(&mut builder, &Zeroizing::new(text.into_owned()), line)?,
+            JsonEvent::Number(text) => number(&mut builder, &Zeroizing::new(text.into_owned()), format, line)?,
             JsonEvent::Boolean(value) => scalar(&mut builder, Kind::Boolean, value.to_string())?,
             JsonEvent::Null => {
                 builder.budget.spend(0)?;
@@ -57,16 +75,12 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Map, Error> {
             root = Some(node);
         }
     }
-    match root {
-        Some(Node::Map(map)) => Ok(map),
-        Some(Node::Null | Node::Scalar(_) | Node::List(_)) | None => Err(unparsable(line, NOT_AN_OBJECT)),
-    }
+    let root = root.ok_or_else(|| unparsable(format, line, "there is no value"))?;
+    Ok((root, line))
 }
 
-const NOT_AN_OBJECT: &str = "a SOPS file in JSON is one object";
-
-fn unparsable(line: usize, problem: &'static str) -> Error {
-    Error::Unparsable { format: FORMAT, line, problem }
+fn unparsable(format: Format, line: usize, problem: &'static str) -> Error {
+    Error::Unparsable { format, line, problem }
 }
 
 fn scalar(builder: &mut Builder<'_>, kind: Kind, text: String) -> Result<Node, Error> {
@@ -75,12 +89,13 @@ fn scalar(builder: &mut Builder<'_>, kind: Kind, text: String) -> Result<Node, E
 }
 
 /// A number as SOPS keeps it: an integer while it fits 64 bits with a sign, else a float, whatever it looks like.
-fn number(builder: &mut Builder<'_>, text: &str, line: usize) -> Result<Node, Error> {
+fn number(builder: &mut Builder<'_>, text: &str, format: Format, line: usize) -> Result<Node, Error> {
     if text.parse::<i64>().is_ok()
         && let Some(integer) = canonical_integer(text)
     {
         return scalar(builder, Kind::Integer, integer);
     }
-    let float = canonical_float(text).ok_or_else(|| unparsable(line, "a number is too large for a 64-bit float"))?;
+    let float =
+        canonical_float(text).ok_or_else(|| unparsable(format, line, "a number is too large for a 64-bit float"))?;
     scalar(builder, Kind::Float, float)
 }

@@ -1,0 +1,365 @@
+//! `.sops.yaml`: which rule is for a file, and what it says about recipients and encryption, as `sops` resolves it.
+//!
+//! See `config/config.go` of the reference. The first rule counts whose `path_regex` matches the file's path, or that has
+//! none. `key_groups` win over the lists beside them. Lists are text with commas or YAML lists. Aliases and merge keys
+//! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups.
+
+use regex::RegexBuilder;
+
+use super::creation::{Creation, Selection};
+use super::error::{Error, shown};
+use super::format::Format;
+use super::keys::{AwsKmsKey, KeyGroups, Recipient};
+use super::limits::Limits;
+use super::read;
+use super::rules::Rule;
+use super::tree::{self, Entry, Item, Kind, Map, Node};
+
+/// How deep `merge` may lead from one key group to another.
+const MOST_MERGES: usize = 20;
+
+/// Keys that one rule may name, after merging.
+const MOST_KEYS: usize = 1_000;
+
+/// The creation rules of a `.sops.yaml`.
+pub struct CreationRules {
+    rules: Option<Vec<Map>>,
+}
+
+impl CreationRules {
+    /// Reads the text of a `.sops.yaml`. Rules are looked at when they are needed, as in `sops`: one that is not valid and
+    /// not reached does no harm.
+    ///
+    /// # Errors
+    /// Text that is not YAML, [`Error::BadCreationRules`] where `creation_rules` is not a list of maps.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        let document = read::documents(Format::Yaml, text, &Limits::default())?.into_iter().next().unwrap_or_default();
+        let field = "creation_rules";
+        let Some(node) = Fields::of("", &document).get(field) else { return Ok(Self { rules: None }) };
+        let items = match node {
+            Node::Null => return Ok(Self { rules: None }),
+            Node::List(items) => items,
+            Node::Scalar(_) | Node::Map(_) => return Err(bad(field, "is not a list")),
+        };
+        let rules = items.iter().filter_map(|item| match item {
+            Item::Comment(_) => None,
+            Item::Value(Node::Map(map)) => Some(Ok(tree::copy(map))),
+            // A rule without anything is for every file, and has no keys.
+            Item::Value(Node::Null) => Some(Ok(Map::new())),
+            Item::Value(Node::Scalar(_) | Node::List(_)) => Some(Err(bad(field, "holds something that is not a map"))),
+        });
+        Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?) })
+    }
+
+    /// What the rule for a file says; none where the text has no rules at all. `path` is the file's path relative to the
+    /// folder that holds the `.sops.yaml`, with `/` between its parts (for a file outside of that folder: the whole path).
+    ///
+    /// The recipients are taken as they are written; encrypting to them tells whether they are valid.
+    ///
+    /// # Errors
+    /// [`Error::NoCreationRule`], [`Error::BadCreationRules`] with the field.
+    pub fn for_file(&self, path: &str) -> Result<Option<Creation>, Error> {
+        let Some(rules) = &self.rules else { return Ok(None) };
+        for (index, rule) in rules.iter().enumerate() {
+            let fields = Fields::of(&format!("creation_rules[{index}]."), rule);
+            let matches = match fields.text("path_regex")?.filter(|regex| !regex.is_empty()) {
+                None => true,
+                Some(regex) => {
+                    let regex =
+                        RegexBuilder::new(&regex).size_limit(1 << 20).dfa_size_limit(1 << 20).nest_limit(50).build();
+                    let regex = regex
+                        .map_err(|_| fields.bad("path_regex", "is not a regular expression, or too large a one"))?;
+                    regex.is_match(path)
+                }
+            };
+            if matches {
+                return creation(&fields).map(Some);
+            }
+        }
+        Err(Error::NoCreationRule { path: path.to_owned(), rules: rules.len() })
+    }
+}
+
+fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
+    let mut selection = None;
+    for field in Rule::FIELDS {
+        let Some(text) = fields.text(field)?.filter(|text| !text.is_empty()) else { continue };
+        if selection.is_some() {
+            return Err(fields.bad(field, "is set beside another rule, where SOPS allows one"));
+        }
+        selection = Selection::of_field(field, text);
+    }
+    if let Some(selection) = &selection {
+        selection
+            .rule()
+            .map_err(|_| fields.bad(selection.field().0, "is not a regular expression, or too large a one"))?;
+    }
+    let threshold = match fields.text("shamir_threshold")? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| fields.bad("shamir_threshold", "is not a count"))?),
+    };
+    let groups = fields.maps("key_groups")?;
+    let groups: Vec<Vec<Recipient>> = if groups.is_empty() {
+        vec![listed(fields)?]
+    } else {
+        groups.iter().map(|group| key_group(group, 0)).collect::<Result<_, _>>()?
+    };
+    if groups.iter().map(Vec::len).sum::<usize>() > MOST_KEYS {
+        return Err(fields.bad("age", "and the other keys of the rule are more than 1,000"));
+    }
+    Ok(Creation {
+        keys: KeyGroups { groups: groups.into_iter().map(deduplicated).collect(), threshold },
+        selection,
+        mac_only_encrypted: fields.truth("mac_only_encrypted")?,
+    })
+}
+
+/// The keys of a rule that has no key groups.
+fn listed(fields: &Fields<'_>) -> Result<Vec<Recipient>, Error> {
+    let mut keys = Vec::new();
+    let profile = fields.text("aws_profile")?.filter(|profile| !profile.is_empty());
+    keys.extend(fields.list("age")?.into_iter().map(|recipient| Recipient::Age(recipient.trim().to_owned())));
+    keys.extend(fields.list("pgp")?.into_iter().map(pgp));
+    for arn in fields.list("kms")? {
+        keys.push(aws_kms(&arn, profile.clone()));
+    }
+    keys.extend(fields.list("gcp_kms")?.into_iter().map(gcp_kms));
+    keys.extend(
+        fields.list("hckms")?.into_iter().map(|key_id| Recipient::HuaweiKms { key_id: key_id.trim().to_owned() }),
+    );
+    for url in fields.list("azure_keyvault")? {
+        let key = azure_key(&url);
+        keys.push(key.ok_or_else(|| {
+            fields.bad("azure_keyvault", "is not of the form https://NAME.vault.azure.net/keys/KEY/VERSION")
+        })?);
+    }
+    for uri in fields.list("hc_vault_transit_uri")? {
+        let key = vault_key(&uri);
+        keys.push(key.ok_or_else(|| fields.bad("hc_vault_transit_uri", VAULT_FORM))?);
+    }
+    Ok(keys)
+}
+
+const VAULT_FORM: &str = "is not of the form https://HOST:8200/v1/MOUNT/keys/KEY";
+
+/// The keys of one group, in the order of `sops`.
+fn key_group(fields: &Fields<'_>, depth: usize) -> Result<Vec<Recipient>, Error> {
+    if depth > MOST_MERGES {
+        return Err(fields.bad("merge", "leads too deep"));
+    }
+    let mut keys = Vec::new();
+    for group in fields.maps("merge")? {
+        keys.extend(key_group(&group, depth + 1)?);
+        if keys.len() > MOST_KEYS {
+            return Err(fields.bad("merge", "leads to more than 1,000 keys"));
+        }
+    }
+    for recipients in fields.texts("age")? {
+        keys.extend(recipients.split(',').map(|recipient| Recipient::Age(recipient.trim().to_owned())));
+    }
+    keys.extend(fields.texts("pgp")?.into_iter().map(pgp));
+    for key in fields.maps("kms")? {
+        let option = |name: &str| key.text(name).map(|text| text.filter(|text| !text.is_empty()));
+        let mut context = std::collections::BTreeMap::new();
+        if let Some(Node::Map(map)) = key.get("context") {
+            let texts = Fields::of(&format!("{}context.", key.path), map);
+            for entry in map {
+                if let Entry::Pair(name, _) = entry {
+                    context.insert(name.clone(), texts.text(name)?.unwrap_or_default());
+                }
+            }
+        }
+        keys.push(Recipient::AwsKms(AwsKmsKey {
+            arn: key.text("arn")?.unwrap_or_default(),
+            role: option("role")?,
+            context,
+            profile: option("aws_profile")?,
+        }));
+    }
+    for key in fields.maps("gcp_kms")? {
+        keys.push(gcp_kms(key.text("resource_id")?.unwrap_or_default()));
+    }
+    for key in fields.maps("hckms")? {
+        keys.push(Recipient::HuaweiKms { key_id: key.text("key_id")?.unwrap_or_default() });
+    }
+    for key in fields.maps("azure_keyvault")? {
+        let part = |name: &str| key.text(name).map(Option::unwrap_or_default);
+        keys.push(Recipient::AzureKeyVault {
+            vault_url: part("vaultUrl")?,
+            name: part("key")?,
+            version: part("version")?,
+        });
+    }
+    for uri in fields.texts("hc_vault")? {
+        keys.push(vault_key(&uri).ok_or_else(|| fields.bad("hc_vault", VAULT_FORM))?);
+    }
+    Ok(keys)
+}
+
+fn deduplicated(keys: Vec<Recipient>) -> Vec<Recipient> {
+    let mut unique: Vec<Recipient> = Vec::new();
+    for key in keys {
+        if !unique.contains(&key) {
+            unique.push(key);
+        }
+    }
+    unique
+}
+
+fn pgp(fingerprint: String) -> Recipient {
+    Recipient::Pgp { fingerprint: fingerprint.replace(' ', "") }
+}
+
+fn gcp_kms(resource_id: String) -> Recipient {
+    Recipient::GcpKms { resource_id: resource_id.replace(' ', "") }
+}
+
+/// `ARN` or `ARN+ROLE`.
+fn aws_kms(text: &str, profile: Option<String>) -> Recipient {
+    let text = text.replace(' ', "");
+    let (arn, role) = match text.find("+arn:").filter(|place| *place > 0).and_then(|place| text.split_at_checked(place))
+    {
+        Some((arn, role)) => (arn.to_owned(), Some(role.trim_start_matches('+').to_owned())),
+        None => (text, None),
+    };
+    Recipient::AwsKms(AwsKmsKey { arn, role, context: std::collections::BTreeMap::new(), profile })
+}
+
+/// `https://NAME.vault.azure.net/keys/KEY`, with `/VERSION` or without.
+fn azure_key(url: &str) -> Option<Recipient> {
+    let url = url.trim();
+    let (vault_url, key) = url.split_once("/keys/")?;
+    let host = vault_url.strip_prefix("https://")?;
+    let (name, version) = key.split_once('/').unwrap_or((key, ""));
+    let good = !host.is_empty() && !host.contains('/') && !name.is_empty() && !version.contains('/');
+    good.then(|| Recipient::AzureKeyVault {
+        vault_url: vault_url.to_owned(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+    })
+}
+
+/// `https://HOST:PORT/v1/MOUNT/keys/KEY`.
+fn vault_key(uri: &str) -> Option<Recipient> {
+    let uri = uri.trim();
+    let (scheme, rest) = uri.split_once("://")?;
+    let (host, path) = rest.split_once('/')?;
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let [version, mount @ .., keys, key_name] = parts.as_slice() else { return None };
+    let is_version = version
+        .strip_prefix('v')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let good = is_version && !mount.is_empty() && !keys.is_empty() && !key_name.is_empty() && !host.is_empty();
+    good.then(|| Recipient::VaultTransit {
+        address: format!("{scheme}://{host}"),
+        engine_path: mount.join("/"),
+        key_name: (*key_name).to_owned(),
+    })
+}
+
+fn bad(field: &str, problem: &'static str) -> Error {
+    Error::BadCreationRules { field: shown(field), problem }
+}
+
+/// A map of the file with the path to it, for messages.
+struct Fields<'a> {
+    path: String,
+    map: &'a Map,
+}
+
+impl<'a> Fields<'a> {
+    fn of(path: &str, map: &'a Map) -> Self {
+        Self { path: path.to_owned(), map }
+    }
+
+    fn bad(&self, name: &str, problem: &'static str) -> Error {
+        bad(&format!("{}{name}", self.path), problem)
+    }
+
+    /// A field, or the one that a merge key brings: what stands in the map itself wins, then the first map merged.
+    fn get(&self, name: &str) -> Option<&'a Node> {
+        let own = tree::get(self.map, name);
+        own.or_else(|| match tree::get(self.map, "<<")? {
+            Node::Map(merged) => Fields::of("", merged).get(name),
+            Node::List(items) => items.iter().find_map(|item| match item {
+                Item::Value(Node::Map(merged)) => Fields::of("", merged).get(name),
+                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) | Item::Comment(_) => None,
+            }),
+            Node::Null | Node::Scalar(_) => None,
+        })
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        match self.get(name) {
+            None | Some(Node::Null) => Ok(None),
+            Some(Node::Scalar(scalar)) => {
+                let text = scalar.as_str().ok_or_else(|| self.bad(name, "is not text"))?;
+                Ok(Some(text.to_owned()))
+            }
+            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is not a single value")),
+        }
+    }
+
+    fn truth(&self, name: &str) -> Result<bool, Error> {
+        match self.get(name) {
+            None | Some(Node::Null) => Ok(false),
+            Some(Node::Scalar(scalar)) if scalar.kind == Kind::Boolean => Ok(scalar.text.equals(b"true")),
+            Some(Node::Scalar(_) | Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is neither true nor false")),
+        }
+    }
+
+    /// A list of texts.
+    fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
+        let items = match self.get(name) {
+            None | Some(Node::Null) => return Ok(Vec::new()),
+            Some(Node::List(items)) => items,
+            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match item {
+                Item::Comment(_) => {}
+                Item::Value(Node::Scalar(scalar)) => {
+                    texts.push(
+                        scalar.as_str().ok_or_else(|| self.bad(name, "holds something that is not text"))?.to_owned(),
+                    );
+                }
+                Item::Value(Node::Null | Node::List(_) | Node::Map(_)) => {
+                    return Err(self.bad(name, "holds something that is not text"));
+                }
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Text with commas, or a list of texts, each of which may have commas too.
+    fn list(&self, name: &str) -> Result<Vec<String>, Error> {
+        let texts = match self.get(name) {
+            Some(Node::Scalar(_)) => self.text(name)?.into_iter().collect(),
+            Some(Node::Null | Node::List(_) | Node::Map(_)) | None => self.texts(name)?,
+        };
+        let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|part| !part.is_empty());
+        Ok(parts.map(str::to_owned).collect())
+    }
+
+    fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>, Error> {
+        let items = match self.get(name) {
+            None | Some(Node::Null) => return Ok(Vec::new()),
+            Some(Node::List(items)) => items,
+            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
+        };
+        let mut maps = Vec::new();
+        for item in items {
+            match item {
+                Item::Comment(_) => {}
+                Item::Value(Node::Map(map)) => {
+                    maps.push(Fields::of(&format!("{}{name}[{}].", self.path, maps.len()), map))
+                }
+                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) => {
+                    return Err(self.bad(name, "holds something that is not a map"));
+                }
+            }
+        }
+        Ok(maps)
+    }
+}

@@ -1,0 +1,48 @@
+//! The formats of files, and how the name of a file tells them.
+
+use std::fmt;
+
+/// The formats of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// YAML, also of several documents.
+    Yaml,
+    /// JSON: one object.
+    Json,
+    /// Lines `NAME=value`.
+    Dotenv,
+    /// Sections of keys. Keys above the first section belong to the section `DEFAULT`.
+    Ini,
+    /// Any bytes: the encrypted file is JSON that holds them under the key `data`.
+    Binary,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 5] = [Self::Yaml, Self::Json, Self::Dotenv, Self::Ini, Self::Binary];
+
+    /// The format of a file by the end of its name: `.yaml`, `.yml`, `.json`, `.env`, `.ini`. `sops` takes every other name
+    /// for [`Format::Binary`]; that is for the caller to decide.
+    #[must_use]
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            "env" => Some(Self::Dotenv),
+            "ini" => Some(Self::Ini),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Yaml => "YAML",
+            Self::Json => "JSON",
+            Self::Dotenv => "dotenv",
+            Self::Ini => "INI",
+            Self::Binary => "binary",
+        })
+    }
+}
