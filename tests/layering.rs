@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "sops driver",
         modules: &["backend::sops::*"],
-        may_import: &["api", "value", "contract", "cluster", "sops", "drivers", "credentials"],
+        may_import: &["api", "value", "contract", "cluster", "sops", "drivers", "credentials", "network", "aws"],
         without: &["std::env"],
     },
     Layer {

@@ -106,31 +106,22 @@ pub fn dependencies(connection: &Connection, kubernetes: bool, namespace: &str) 
         },
         Ok(Provider::Sops(spec)) => {
             let SopsSource { config_maps, secrets } = &spec.source;
-            let keys = spec.age.iter().flat_map(|age| &age.keys);
+            let keys = spec.age.iter().flat_map(|age| &age.keys).map(key);
+            let aws = spec.aws_kms.as_ref().and_then(|kms| aws_secret(kms.auth.as_ref())).map(secret);
+            let gcp = spec.gcp_kms.as_ref().and_then(|kms| gcp_secret(kms.auth.as_ref())).map(key);
+            let azure = spec.azure_key_vault.as_ref().and_then(|keys| azure_secret(keys.auth.as_ref())).map(key);
+            let transit = spec.vault_transit.iter();
+            let vault = transit.flat_map(|transit| of_vault(transit.ca.as_ref(), transit.auth.as_ref(), namespace));
             Dependencies {
                 sources: config_maps.iter().map(config_map).chain(secrets.iter().map(secret)).collect(),
-                credentials: keys.map(key).collect(),
+                credentials: keys.chain(aws).chain(gcp).chain(azure).chain(vault).collect(),
             }
         }
         Ok(Provider::AwsSecretsManager(spec)) => needing(aws_secret(spec.auth.as_ref()).map(secret)),
         Ok(Provider::AwsSsm(spec)) => needing(aws_secret(spec.auth.as_ref()).map(secret)),
-        Ok(Provider::Vault(spec)) => {
-            let authority =
-                spec.ca.iter().flat_map(|CertificateAuthority { config_map: map, secret: name, key: _ }| {
-                    map.iter().map(config_map).chain(name.iter().map(secret)).collect::<Vec<_>>()
-                });
-            let login = spec.auth.iter().flat_map(|store::VaultAuth { token, kubernetes: _, approle, jwt: _ }| {
-                token.iter().chain(approle.iter().map(|approle| &approle.secret_id))
-            });
-            needing(authority.chain(login.map(key)))
-        }
-        Ok(Provider::AzureKeyVault(spec)) => {
-            let client = spec.auth.as_ref().and_then(|auth| auth.client_secret.as_ref());
-            needing(client.map(|client| key(&client.client_secret)))
-        }
-        Ok(Provider::GcpSecretManager(spec)) => {
-            needing(spec.auth.as_ref().and_then(|auth| auth.service_account_key.as_ref()).map(key))
-        }
+        Ok(Provider::Vault(spec)) => needing(of_vault(spec.ca.as_ref(), spec.auth.as_ref(), namespace)),
+        Ok(Provider::AzureKeyVault(spec)) => needing(azure_secret(spec.auth.as_ref()).map(key)),
+        Ok(Provider::GcpSecretManager(spec)) => needing(gcp_secret(spec.auth.as_ref()).map(key)),
         Err(_) => Dependencies::default(),
     }
 }
@@ -138,6 +129,29 @@ pub fn dependencies(connection: &Connection, kubernetes: bool, namespace: &str) 
 /// The Secret with static AWS keys.
 fn aws_secret(auth: Option<&store::AwsAuth>) -> Option<&String> {
     auth?.secret.as_ref().map(|keys| &keys.name)
+}
+
+/// The key of a Secret with the key of a Google service account.
+fn gcp_secret(auth: Option<&store::GcpAuth>) -> Option<&SecretKey> {
+    auth?.service_account_key.as_ref()
+}
+
+/// The key of a Secret with the client secret of an application of Azure.
+fn azure_secret(auth: Option<&store::AzureAuth>) -> Option<&SecretKey> {
+    auth?.client_secret.as_ref().map(|client| &client.client_secret)
+}
+
+/// The certificate authority of a Vault, and what its login is made from.
+fn of_vault(ca: Option<&CertificateAuthority>, auth: Option<&store::VaultAuth>, namespace: &str) -> Vec<Watched> {
+    let secret = |name: &String| Watched::Secret { namespace: namespace.to_owned(), name: name.clone() };
+    let config_map = |name: &String| Watched::ConfigMap { namespace: namespace.to_owned(), name: name.clone() };
+    let authority = ca.into_iter().flat_map(|CertificateAuthority { config_map: map, secret: name, key: _ }| {
+        map.iter().map(config_map).chain(name.iter().map(secret)).collect::<Vec<_>>()
+    });
+    let login = auth.into_iter().flat_map(|store::VaultAuth { token, kubernetes: _, approle, jwt: _ }| {
+        token.iter().chain(approle.iter().map(|approle| &approle.secret_id)).map(|key| secret(&key.secret))
+    });
+    authority.chain(login).collect()
 }
 
 /// A store that is polled, and logs in with these objects.
@@ -167,7 +181,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         Credentials::OfStore(rights) => rights.clone(),
         Credentials::OfUser(_) => StoreRights::default(),
     };
-    let around = Surroundings {
+    let around = Arc::new(Surroundings {
         store: store.clone(),
         namespace: namespace.to_owned(),
         encoding: connection.encoding.unwrap_or_default(),
@@ -175,7 +189,7 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
         references: References::new(objects.clone(), namespace.to_owned(), rights),
         credentials,
         network: network.clone(),
-    };
+    });
     let (driver, recipients): (Arc<dyn Backend>, Vec<String>) = match provider {
         Provider::Kubernetes => (Arc::new(Kubernetes::new(objects, namespace.to_owned())), Vec::new()),
         Provider::Sops(spec) => {
@@ -334,7 +348,7 @@ fn timeout(connection: &Connection) -> Result<Duration, Error> {
 async fn connect_sops(
     spec: &store::Sops,
     objects: Objects,
-    around: &Surroundings,
+    around: &Arc<Surroundings>,
 ) -> Result<(sops::Sops, Vec<String>), Error> {
     let store::Sops {
         source,
@@ -347,16 +361,6 @@ async fn connect_sops(
         vault_transit,
         allowed_recipients,
     } = spec;
-    let not_yet = [
-        (aws_kms.is_some(), "awsKms"),
-        (gcp_kms.is_some(), "gcpKms"),
-        (azure_key_vault.is_some(), "azureKeyVault"),
-        (vault_transit.is_some(), "vaultTransit"),
-    ];
-    if let Some((_, field)) = not_yet.iter().find(|(set, _)| *set) {
-        let message = format!("sops.{field} is not supported by this version: only sops.age is");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let SopsSource { config_maps, secrets } = source;
     let (kind, names) = match (config_maps.is_empty(), secrets.is_empty()) {
         (false, true) => (SourceKind::ConfigMap, config_maps.clone()),
@@ -365,13 +369,36 @@ async fn connect_sops(
             return Err(invalid("sops.source must name objects of exactly one kind: configMaps or secrets"));
         }
     };
-    let keys = match &around.credentials {
+    let named = match &around.credentials {
         Credentials::OfUser(user) => sops::age_keys(user.age.iter().map(|(name, text)| (name.as_str(), text)))?,
-        Credentials::OfStore(_) => match age {
-            Some(age) => age_keys(&age.keys, &around.references).await?,
-            None => return Err(invalid("sops.age is missing: name the Secrets that hold the age identities")),
-        },
+        Credentials::OfStore(_) => {
+            let services = [aws_kms.is_some(), gcp_kms.is_some(), azure_key_vault.is_some(), vault_transit.is_some()];
+            if age.is_none() && services == [false; 4] {
+                return Err(invalid(
+                    "the store names no keys: set sops.age, awsKms, gcpKms, azureKeyVault or vaultTransit",
+                ));
+            }
+            age_keys(age.as_ref().map(|age| age.keys.as_slice()).unwrap_or_default(), &around.references).await?
+        }
     };
+    let mut keys = sops::Keyring::new(named);
+    if let Some(spec) = aws_kms {
+        keys = keys.with_aws_kms(spec, around);
+    }
+    // A person who has none of these credentials may well have an age key that opens the file.
+    let (has_google, has_vault) = match &around.credentials {
+        Credentials::OfUser(user) => (user.gcp.is_some(), user.vault.is_some()),
+        Credentials::OfStore(_) => (true, true),
+    };
+    if let Some(spec) = gcp_kms.as_ref().filter(|_| has_google) {
+        keys = keys.with_gcp_kms(spec, around).await?;
+    }
+    if let Some(spec) = azure_key_vault {
+        keys = keys.with_azure_keys(spec, around);
+    }
+    if let Some(spec) = vault_transit.as_ref().filter(|_| has_vault) {
+        keys = keys.with_vault_transit(spec, around).await?;
+    }
     let recipients = keys.recipients().map(str::to_owned).collect();
     let source = Box::new(ClusterSource::new(objects, around.namespace.clone(), kind, names));
     Ok((sops::Sops::new(source, Box::new(keys), allowed_recipients.iter().cloned()), recipients))

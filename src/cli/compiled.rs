@@ -14,6 +14,7 @@ use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
 use super::rows;
+use crate::api::store::{Connection, Sops};
 use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
 use crate::backend::connect::{ConnectRequest, Connected, connect};
 use crate::backend::credentials::Credentials;
@@ -221,36 +222,40 @@ impl Compiled<'_> {
     /// Whether a store holds SOPS files, so that reading it needs a key.
     #[must_use]
     pub fn is_sops(&self, reference: &StoreRef) -> bool {
-        self.definitions.get(reference).is_some_and(|definition| match definition {
-            StoreObject::Store(store) => store.spec.common.sops.is_some(),
-            StoreObject::ClusterStore(store) => store.spec.common.sops.is_some(),
-        })
+        self.connection(reference).is_some_and(|connection| connection.sops.is_some())
     }
 
-    /// Whether a store is in HashiCorp Vault, which takes a token of the person.
+    /// Whether a store, or a key of its SOPS files, is in HashiCorp Vault, which takes a token of the person.
     #[must_use]
     pub fn is_vault(&self, reference: &StoreRef) -> bool {
-        self.definitions.get(reference).is_some_and(|definition| match definition {
-            StoreObject::Store(store) => store.spec.common.vault.is_some(),
-            StoreObject::ClusterStore(store) => store.spec.common.vault.is_some(),
-        })
+        let transit = |sops: &Sops| sops.vault_transit.is_some();
+        let is_vault =
+            |connection: &Connection| connection.vault.is_some() || connection.sops.as_ref().is_some_and(transit);
+        self.connection(reference).is_some_and(is_vault)
     }
 
-    /// Whether a store is in Google Cloud Secret Manager, which takes credentials of the person.
+    /// Whether a store, or a key of its SOPS files, is in Google Cloud, which takes credentials of the person.
     #[must_use]
     pub fn is_gcp(&self, reference: &StoreRef) -> bool {
-        self.definitions.get(reference).is_some_and(|definition| match definition {
-            StoreObject::Store(store) => store.spec.common.gcp_secret_manager.is_some(),
-            StoreObject::ClusterStore(store) => store.spec.common.gcp_secret_manager.is_some(),
+        let kms = |sops: &Sops| sops.gcp_kms.is_some();
+        self.connection(reference).is_some_and(|connection| {
+            connection.gcp_secret_manager.is_some() || connection.sops.as_ref().is_some_and(kms)
         })
     }
 
-    /// Whether a store is in Azure Key Vault, where a person may log in as an application.
+    /// Whether a store, or a key of its SOPS files, is in Azure Key Vault, where a person may log in as an application.
     #[must_use]
     pub fn is_azure(&self, reference: &StoreRef) -> bool {
-        self.definitions.get(reference).is_some_and(|definition| match definition {
-            StoreObject::Store(store) => store.spec.common.azure_key_vault.is_some(),
-            StoreObject::ClusterStore(store) => store.spec.common.azure_key_vault.is_some(),
+        let keys = |sops: &Sops| sops.azure_key_vault.is_some();
+        self.connection(reference).is_some_and(|connection| {
+            connection.azure_key_vault.is_some() || connection.sops.as_ref().is_some_and(keys)
+        })
+    }
+
+    fn connection(&self, reference: &StoreRef) -> Option<&Connection> {
+        Some(match self.definitions.get(reference)? {
+            StoreObject::Store(store) => &store.spec.common,
+            StoreObject::ClusterStore(store) => &store.spec.common,
         })
     }
 

@@ -81,12 +81,11 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         Ok(read) => {
             let credentials = match (args.cluster_key, compiled.is_sops(&read.store)) {
                 (true, _) => Credentials::OfStore(StoreRights::default()),
-                (false, true) => {
-                    Credentials::OfUser(UserCredentials { age: identities::of_user()?, ..UserCredentials::default() })
-                }
-                (false, false) => {
+                (false, is_sops) => {
                     let found = credentials::of_user(&compiled, &read.store);
-                    Credentials::OfUser(found.map_err(|error| Failure::access(error.message))?)
+                    let found = found.map_err(|error| Failure::access(error.message))?;
+                    let age = if is_sops { identities::of_user()? } else { Vec::new() };
+                    Credentials::OfUser(UserCredentials { age, ..found })
                 }
             };
             match compiled.connect(&read.store, credentials, &args.stores).await {

@@ -183,6 +183,14 @@ pub enum Error {
         /// How many rules there are.
         rules: usize,
     },
+    /// A service that holds a key did not open or close a data key. What it said is the source.
+    #[error("the service of the key {} did not help: {source}", shown(.recipient))]
+    KeyService {
+        /// The key, as the file or the caller names it.
+        recipient: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandomness,

@@ -24,6 +24,7 @@ mod log;
 mod memory;
 mod refusals;
 mod sops;
+mod sops_keys;
 mod suite;
 mod vault;
 mod wire;

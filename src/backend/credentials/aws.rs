@@ -86,11 +86,25 @@ impl Login {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for an `auth` that cannot work, [`ErrorKind::SourceNotFound`] without the Secret.
     pub async fn new(auth: Option<&AwsAuth>, region: &str, around: &Surroundings) -> Result<Arc<Self>, Error> {
-        let (source, roles) = match &around.credentials {
+        Self::assuming(auth, region, None, around).await
+    }
+
+    /// The same, with one more role on top.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn assuming(
+        auth: Option<&AwsAuth>,
+        region: &str,
+        role: Option<&str>,
+        around: &Surroundings,
+    ) -> Result<Arc<Self>, Error> {
+        let (source, mut roles) = match &around.credentials {
             // Roles are for the operator: a person's profile says which ones are theirs.
             Credentials::OfUser(_) => (of_user(region).await, Vec::new()),
             Credentials::OfStore(rights) => of_store(auth, region, rights.ambient, around).await?,
         };
+        roles.extend(role.map(|arn| Role::plain(arn, around)));
         let sts = Sts {
             region: region.to_owned(),
             endpoint: around.network.service(Service::AwsSts).map(|url| url.as_str().trim_end_matches('/').to_owned()),

@@ -64,6 +64,8 @@ impl AllowedHost {
 pub enum Service {
     /// AWS STS: roles and web identities.
     AwsSts,
+    /// AWS KMS: keys of SOPS files.
+    AwsKms,
     /// Microsoft Entra ID: tokens for Azure.
     AzureLogin,
     /// Google Cloud STS: tokens for federated identities.
@@ -72,21 +74,33 @@ pub enum Service {
     GcpIamCredentials,
     /// Google's OAuth server: tokens for keys of service accounts.
     GcpOauth,
+    /// Google Cloud KMS: keys of SOPS files.
+    GcpKms,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 5] = [Self::AwsSts, Self::AzureLogin, Self::GcpSts, Self::GcpIamCredentials, Self::GcpOauth];
+    pub const ALL: [Self; 7] = [
+        Self::AwsSts,
+        Self::AwsKms,
+        Self::AzureLogin,
+        Self::GcpSts,
+        Self::GcpIamCredentials,
+        Self::GcpOauth,
+        Self::GcpKms,
+    ];
 
     /// Its name in arguments.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AwsSts => "aws-sts",
+            Self::AwsKms => "aws-kms",
             Self::AzureLogin => "azure-login",
             Self::GcpSts => "gcp-sts",
             Self::GcpIamCredentials => "gcp-iam-credentials",
             Self::GcpOauth => "gcp-oauth",
+            Self::GcpKms => "gcp-kms",
         }
     }
 }
@@ -111,7 +125,8 @@ impl FromStr for ServiceEndpoint {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         const EXPECTED: ParseError = ParseError(
-            "SERVICE=https://HOST, where SERVICE is aws-sts, azure-login, gcp-sts, gcp-iam-credentials or gcp-oauth",
+            "SERVICE=https://HOST, where SERVICE is aws-sts, aws-kms, azure-login, gcp-sts, gcp-iam-credentials, gcp-oauth or \
+             gcp-kms",
         );
         let (name, url) = text.split_once('=').ok_or(EXPECTED)?;
         let service = Service::ALL.into_iter().find(|service| service.as_str() == name).ok_or(EXPECTED)?;

@@ -17,6 +17,11 @@ pub(super) fn from_sops(error: &sops::Error, file: &str) -> Error {
             let message = format!("no key opens {file}: encrypted to {}; keys held: {}", some(recipients), some(held));
             Error::new(kind, message)
         }
+        sops::Error::KeyService { recipient: _, source } => match source.downcast_ref::<Error>() {
+            // Ours, from a service of keys: it says everything but which file.
+            Some(ours) => ours.clone().in_context(file),
+            None => Error::new(kind, format!("{file}: {error}")),
+        },
         other => Error::new(kind, format!("{file}: {other}")),
     }
 }
@@ -50,7 +55,7 @@ fn kind(error: &sops::Error) -> ErrorKind {
         | sops::Error::BadKeyGroups { .. }
         | sops::Error::BadCreationRules { .. }
         | sops::Error::NoCreationRule { .. } => ErrorKind::InvalidConfig,
-        sops::Error::NoRandomness => ErrorKind::Unexpected,
+        sops::Error::NoRandomness | sops::Error::KeyService { .. } => ErrorKind::Unexpected,
         sops::Error::TooLarge { .. } => ErrorKind::TooLarge,
         sops::Error::NoMatchingKey { .. } => ErrorKind::NoMatchingKey,
         sops::Error::MacMismatch | sops::Error::MacMissing => ErrorKind::MacMismatch,

@@ -11,6 +11,7 @@
 //! - There are no versions, and nothing can be written: files are edited with `sops` and applied.
 
 mod error;
+mod keys;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::error::from_sops;
+pub use self::keys::Keyring;
 pub use self::source::{ClusterSource, Files, Source, SourceKind};
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 use crate::sops::{AgeKeys, Document, Encrypted, Format, KeySource};

@@ -1,9 +1,7 @@
 //! Paths below a mount: what can be one, and how a prefix is taken apart for a walk.
 
+use crate::backend::credentials::vault::path::check;
 use crate::backend::{Error, ErrorKind};
-
-/// Longer paths meet the limits of proxies and storages.
-const MAX_PATH: usize = 2048;
 
 /// The path of a key below the mount. As in Atmos, one slash before it is no part of it.
 ///
@@ -13,29 +11,6 @@ pub(super) fn of_key(name: &str) -> Result<&str, Error> {
     let path = name.strip_prefix('/').unwrap_or(name);
     check(path).map_err(|why| Error::new(ErrorKind::InvalidKey, format!("{name:?} {why}")))?;
     Ok(path)
-}
-
-/// The path of a mount, of a login method or of the engine.
-pub(super) fn of_mount<'a>(field: &str, mount: &'a str) -> Result<&'a str, Error> {
-    let path = mount.trim_matches('/');
-    check(path).map_err(|why| Error::new(ErrorKind::InvalidConfig, format!("{field} {why}")))?;
-    Ok(path)
-}
-
-fn check(path: &str) -> Result<(), &'static str> {
-    if path.is_empty() {
-        return Err("is empty");
-    }
-    if path.len() > MAX_PATH {
-        return Err("is longer than 2048 bytes");
-    }
-    if path.chars().any(char::is_control) {
-        return Err("holds control characters");
-    }
-    if path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("has an empty segment, `.` or `..`");
-    }
-    Ok(())
 }
 
 /// A prefix of keys: the folder to walk, and what names in it must start with.
@@ -76,12 +51,6 @@ mod tests {
         for bad in ["", "/", "//a", "a//b", "a/", "a/../b", "..", "./a", "a/.", "a\nb", "a\u{7f}", &"x".repeat(2049)] {
             assert_eq!(of_key(bad).unwrap_err().kind, ErrorKind::InvalidKey, "{bad:?}");
         }
-        assert_eq!(of_mount("vault.mount", "/team/kv/").unwrap(), "team/kv");
-        let error = of_mount("vault.mount", "a/../sys").unwrap_err();
-        assert_eq!(
-            (error.kind, error.message.as_str()),
-            (ErrorKind::InvalidConfig, "vault.mount has an empty segment, `.` or `..`")
-        );
     }
 
     #[test]

@@ -73,6 +73,13 @@ fn ambient(region: &str) -> Source {
     }
 }
 
+impl Role {
+    /// A role as a file of SOPS names it.
+    pub(super) fn plain(arn: &str, around: &Surroundings) -> Self {
+        Self { arn: arn.to_owned(), external_id: None, session: around.session_name(SESSION_NAME) }
+    }
+}
+
 pub(super) async fn of_store(
     auth: Option<&AwsAuth>,
     region: &str,

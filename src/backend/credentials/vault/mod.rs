@@ -14,6 +14,8 @@
 //!   new login, and the call is made once more. A login whose token is refused all the same is not repeated.
 
 mod error;
+mod method;
+pub mod path;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest};
 
 pub(in crate::backend) use self::error::{failed, of_status};
+pub use self::method::Place;
 pub use self::server::{Answer, Refusal, Server, Token};
 use super::References;
 use crate::api::store::ServiceAccountToken;

@@ -1,0 +1,166 @@
+//! Data keys under keys of Vault's transit engine.
+//!
+//! A file names the address of its Vault, but the store decides where its login goes: a key of another Vault is not ours.
+//!
+//! | answer | kind |
+//! |---|---|
+//! | 400 | `Undecodable`: the key is not there, or did not encrypt this |
+//! | 404 | `Undecodable`: there is no transit engine at the path |
+//! | any other | as for logins to Vault |
+//!
+//! Source: <https://developer.hashicorp.com/vault/api-docs/secret/transit#decrypt-data>.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
+use rustify::endpoint::Endpoint;
+use rustify::enums::{RequestMethod, RequestType, ResponseType};
+use rustify::errors::ClientError;
+use serde::Deserialize;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::api::store::SopsVaultTransit;
+use crate::backend::credentials::Surroundings;
+use crate::backend::credentials::vault::{Answer, Login, Method, Place, failed, of_status, path};
+use crate::backend::{Error, ErrorKind};
+use crate::value::SecretValue;
+
+/// The part of the spec.
+const FIELD: &str = "sops.vaultTransit";
+
+/// A key of the engine as a file names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) address: &'a str,
+    pub(super) engine_path: &'a str,
+    pub(super) key_name: &'a str,
+}
+
+/// The transit engine with the login of one store.
+pub(super) struct VaultTransit {
+    address: String,
+    login: Login,
+}
+
+impl VaultTransit {
+    /// Reads what the store names, and asks Vault nothing.
+    pub(super) async fn connect(spec: &SopsVaultTransit, around: &Surroundings) -> Result<Self, Error> {
+        let SopsVaultTransit { address, namespace, ca, auth } = spec;
+        let place = Place { field: FIELD, address, namespace: namespace.as_deref(), ca: ca.as_ref() };
+        let server = place.server(around).await?;
+        let method = Method::of(FIELD, auth.as_ref(), around).await?;
+        Ok(Self { address: address.clone(), login: Login::new(server, method) })
+    }
+
+    /// Whether the file means the Vault of this store.
+    pub(super) fn is_mine(&self, key: Named<'_>) -> bool {
+        let plain = |text: &str| Url::parse(text).ok().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        plain(key.address).is_some_and(|address| plain(&self.address) == Some(address))
+    }
+
+    /// Where it is, for messages.
+    pub(super) fn host(&self) -> &str {
+        self.login.host()
+    }
+
+    /// Decrypts a data key, as the file holds it.
+    pub(super) async fn decrypt(&self, key: Named<'_>, encrypted: &str) -> Result<SecretValue, Error> {
+        let tried = format!("decrypt a data key with {}", shown(key));
+        let mut answer = self.call(key, "decrypt", "ciphertext", encrypted.trim(), &tried).await?;
+        let plain = answer.data.plaintext.take().map(Zeroizing::new);
+        let bytes = plain.and_then(|text| STANDARD.decode(text.as_bytes()).ok());
+        bytes.map(SecretValue::new).ok_or_else(|| no_sense(&tried))
+    }
+
+    /// Encrypts a data key, to be put into a file.
+    pub(super) async fn encrypt(&self, key: Named<'_>, data_key: &SecretValue) -> Result<String, Error> {
+        let tried = format!("encrypt a data key with {}", shown(key));
+        let text = Zeroizing::new(STANDARD.encode(data_key.expose()));
+        let mut answer = self.call(key, "encrypt", "plaintext", &text, &tried).await?;
+        answer.data.ciphertext.take().filter(|text| text.starts_with("vault:v")).ok_or_else(|| no_sense(&tried))
+    }
+
+    async fn call(
+        &self,
+        key: Named<'_>,
+        operation: &'static str,
+        field: &'static str,
+        text: &str,
+        tried: &str,
+    ) -> Result<Outcome, Error> {
+        let Named { address: _, engine_path, key_name } = key;
+        let engine = engine_path.trim_matches('/');
+        let sent = path::check(engine).and_then(|()| path::check(key_name));
+        sent.map_err(|why| Error::new(ErrorKind::Undecodable, format!("the transit key of the file {why}")))?;
+        let mut body = Zeroizing::new(Vec::with_capacity(text.len() + 64));
+        let fields = std::collections::BTreeMap::from([(field, text)]);
+        serde_json::to_writer(&mut *body, &fields).map_err(|_| no_sense(tried))?;
+        let path = format!("{engine}/{operation}/{key_name}");
+        let answer = self.login.call(|| Transit { path: path.clone(), body: body.clone() }).await?;
+        match answer.status {
+            200 => answer.parse().ok_or_else(|| no_sense(tried)),
+            status => Err(of_answer(&answer, status, tried)),
+        }
+    }
+}
+
+fn of_answer(answer: &Answer, status: u16, tried: &str) -> Error {
+    match status {
+        400 => failed(ErrorKind::Undecodable, tried, "there is no such key, or it did not encrypt this", answer),
+        404 => failed(ErrorKind::Undecodable, tried, "there is no transit engine at this path", answer),
+        _ => of_status(answer, tried),
+    }
+}
+
+fn no_sense(tried: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("cannot {tried}: the answer makes no sense"))
+}
+
+/// A key out of a file, which anybody may have written.
+fn shown(key: Named<'_>) -> String {
+    format!("the transit key {}/{}", key.engine_path, key.key_name).escape_debug().take(120).collect()
+}
+
+/// One operation of the engine. The requests of `vaultrs` show what they carry in `Debug`.
+struct Transit {
+    path: String,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl Endpoint for Transit {
+    type Response = ();
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(self.body.to_vec()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    data: Data,
+}
+
+/// What is not taken out is zeroed.
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    plaintext: Option<String>,
+    #[serde(default)]
+    ciphertext: Option<String>,
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        self.plaintext.zeroize();
+    }
+}
