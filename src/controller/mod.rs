@@ -238,7 +238,7 @@ impl Controller {
             relations: Relations::default(),
             namespaces: Namespaces::new(client.clone(), namespaces_sender, tasks.clone(), stop.child_token()),
             stores: Stores::default(),
-            rotations: Queue::new(rotation::WORKERS),
+            rotations: Queue::new(rotation::AT_ONCE),
             refresh: Arc::new(Refresh::new(Arc::clone(&process_key))),
             memory: Memory::default(),
             claims: AllClaims::default(),
@@ -293,9 +293,7 @@ impl Controller {
         });
         tasks.spawn(work::on_stacks(Arc::clone(&context), stop.clone()));
         tasks.spawn(work::on_stores(Arc::clone(&context), stop.clone()));
-        for _ in 0..rotation::WORKERS {
-            tasks.spawn(rotation::ask(Arc::clone(&context), stop.clone()));
-        }
+        tasks.spawn(rotation::ask(Arc::clone(&context), stop.clone()));
         stop.cancelled().await;
         context.queue.close();
         context.stores.queue.close();

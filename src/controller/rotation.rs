@@ -18,9 +18,9 @@ use crate::model::{Plan, PlannedSecret, StoreRef};
 /// How long after its date a rotation may still be under way.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Questions at the same time, of all stores.
-pub const WORKERS: usize = 4;
-/// How long each worker rests between two questions, so that a fresh start asks for facts while values are read.
+/// Questions at the same time, of all stores, those aside that wait for an answer.
+pub const AT_ONCE: usize = 4;
+/// How long each of them rests after its answer, so that a fresh start asks for facts while values are read.
 const REST: Duration = Duration::from_millis(200);
 
 /// How long after a question that was not answered it is put again.
@@ -57,32 +57,34 @@ pub async fn rotations(
     plan.secrets.iter().enumerate().filter_map(of_secret).collect()
 }
 
-/// Asks, one question after the other, until the queue is closed.
+/// Asks until the queue is closed.
 pub async fn ask(context: Arc<Context>, stop: CancellationToken) {
     while let Some((asked, _)) = context.rotations.next().await {
-        let (store, key) = &asked;
-        let question = async {
-            let users = context.refresh.users(store, key);
-            if users.is_empty() {
-                return;
-            }
-            let told = match context.stores.connect(&context, store).await {
-                Ok(live) => live.rotations.ask(key).await,
-                Err(_) => None,
-            };
-            match told {
-                Some(true) => users.into_iter().for_each(|stack| context.queue.add(stack, Lane::Background)),
-                Some(false) => {}
-                None => context.rotations.add_after(asked.clone(), Lane::Background, AGAIN),
-            }
-            tokio::time::sleep(REST).await;
-        };
-        let is_stopped = stop.run_until_cancelled(question).await.is_none();
-        context.rotations.done(&asked);
-        if is_stopped {
-            break;
-        }
+        let (context, stop) = (Arc::clone(&context), stop.clone());
+        context.tasks.clone().spawn(async move {
+            stop.run_until_cancelled(question(&context, &asked)).await;
+            context.rotations.done(&asked);
+        });
     }
+}
+
+async fn question(context: &Context, asked: &Asked) {
+    let (store, key) = asked;
+    let users = context.refresh.users(store, key);
+    if users.is_empty() {
+        return;
+    }
+    let told = match context.stores.connect(context, store).await {
+        // A store that hangs keeps nobody else's question waiting.
+        Ok(live) => context.rotations.away(asked, live.rotations.ask(key)).await,
+        Err(_) => None,
+    };
+    match told {
+        Some(true) => users.into_iter().for_each(|stack| context.queue.add(stack, Lane::Background)),
+        Some(false) => {}
+        None => context.rotations.add_after(asked.clone(), Lane::Background, AGAIN),
+    }
+    tokio::time::sleep(REST).await;
 }
 
 /// When the next of these may be overdue, or may have changed without the value changing. `None` if there are none.
