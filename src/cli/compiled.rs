@@ -227,6 +227,19 @@ impl Compiled<'_> {
         }
     }
 
+    /// What a component itself declares.
+    ///
+    /// # Errors
+    /// Usage: an unknown component.
+    pub fn own(&self, component: &str) -> Result<Vec<&PlannedSecret>, Failure> {
+        if let Some(problem) = &self.plan.blocked {
+            return Err(Failure::access(format!("{}: {}", problem.reason, problem.message)));
+        }
+        let component = rows::find_component(self.stack, component)
+            .ok_or_else(|| unknown_component(std::slice::from_ref(self.stack), component))?;
+        Ok(self.plan.declarations().filter(|secret| secret.component == component).collect())
+    }
+
     /// What a component gets: its own, and the shared ones that it neither declares anew nor drops.
     fn effective(&self, component: &str) -> Vec<&PlannedSecret> {
         let own: BTreeSet<&str> = self

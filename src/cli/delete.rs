@@ -20,7 +20,11 @@ use crate::model::{PlannedRead, PlannedSecret};
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
     /// The declared secret
-    name: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    name: Option<String>,
+    /// Every secret that the component itself declares, one after the other; needs -c
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     stack: StackArgs,
     /// Leave no way back
@@ -51,10 +55,68 @@ pub async fn run(cluster: &ClusterArgs, args: &DeleteArgs, printer: &mut Printer
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
     let compiled = compile(&cluster, &stack).await?;
-    let secret = compiled.pick(&args.name, args.stack.component())?;
-    if let Some(component) = args.stack.component() {
-        refuse_inherited(secret, component, &compiled)?;
+    let mut found = Vec::new();
+    for secret in chosen(args, &compiled)? {
+        found.extend(find(secret, args, &compiled, printer).await?);
     }
+    if found.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    if asks && !prompt::confirm(&question(&found, &compiled), printer).await? {
+        printer.info(&match found.as_slice() {
+            [one] => format!("{} keeps its value", one.secret.name),
+            _ => "all keep their values".to_owned(),
+        });
+        return Ok(Exit::Ok);
+    }
+    let mode = if args.purge { DeleteMode::Purge } else { DeleteMode::Recoverable };
+    for Found { secret, read, place } in &found {
+        match place.connected.backend.delete(&place.key, mode).await {
+            Ok(()) => printer.info(&format!(
+                "deleted {}, {} ({}); it is still declared",
+                secret.name,
+                for_whom(secret, read, &compiled),
+                place.title
+            )),
+            // Somebody else was faster.
+            Err(error) if error.kind.is_missing() => printer.info(&format!("{} has no value any more", secret.name)),
+            Err(error) => return Err(write_failed(&error, "deleted", &args.files)),
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// A value that is to go.
+struct Found<'a> {
+    secret: &'a PlannedSecret,
+    read: &'a PlannedRead,
+    place: Place,
+}
+
+/// The secret that is named, or all that the component itself declares.
+fn chosen<'a>(args: &DeleteArgs, compiled: &'a Compiled<'_>) -> Result<Vec<&'a PlannedSecret>, Failure> {
+    let component = args.stack.component();
+    let Some(name) = &args.name else {
+        let Some(component) = component else {
+            return Err(Failure::usage("--all deletes what a component declares, and no component is named")
+                .hint("name it with -c or ATMOS_COMPONENT"));
+        };
+        return compiled.own(component);
+    };
+    let secret = compiled.pick(name, component)?;
+    if let Some(component) = component {
+        refuse_inherited(secret, component, compiled)?;
+    }
+    Ok(vec![secret])
+}
+
+/// The place of a secret that has a value; one that has none is told.
+async fn find<'a>(
+    secret: &'a PlannedSecret,
+    args: &DeleteArgs,
+    compiled: &Compiled<'_>,
+    printer: &mut Printer,
+) -> Result<Option<Found<'a>>, Failure> {
     let read =
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
     let way = Way { stores: &args.stores, files: &args.files, opens_files: true, overwrites_managed: args.force };
@@ -64,27 +126,11 @@ pub async fn run(cluster: &ClusterArgs, args: &DeleteArgs, printer: &mut Printer
         let why = format!("{}: {} is of kind {kind}, from which nothing is deleted", Reason::Unsupported, read.store);
         return Err(Failure::access(why).hint("delete the value with the store's own tools"));
     }
-    if !is_there(&place).await? {
-        printer.info(&format!("{} has no value ({}): nothing to delete", secret.name, place.title));
-        return Ok(Exit::Ok);
+    if is_there(&place).await? {
+        return Ok(Some(Found { secret, read, place }));
     }
-    if asks && !prompt::confirm(&question(secret, read, &compiled, &place.title), printer).await? {
-        printer.info(&format!("{} keeps its value", secret.name));
-        return Ok(Exit::Ok);
-    }
-    let mode = if args.purge { DeleteMode::Purge } else { DeleteMode::Recoverable };
-    match place.connected.backend.delete(&place.key, mode).await {
-        Ok(()) => printer.info(&format!(
-            "deleted {}, {} ({}); it is still declared",
-            secret.name,
-            for_whom(secret, read, &compiled),
-            place.title
-        )),
-        // Somebody else was faster.
-        Err(error) if error.kind.is_missing() => printer.info(&format!("{} has no value any more", secret.name)),
-        Err(error) => return Err(write_failed(&error, "deleted", &args.files)),
-    }
-    Ok(Exit::Ok)
+    printer.info(&format!("{} has no value ({}): nothing to delete", secret.name, place.title));
+    Ok(None)
 }
 
 /// Whether there is a value. One that is marked for deletion is there for `--purge`, and the store decides.
@@ -98,7 +144,11 @@ async fn is_there(place: &Place) -> Result<bool, Failure> {
     }
 }
 
-fn question(secret: &PlannedSecret, read: &PlannedRead, compiled: &Compiled<'_>, place: &str) -> String {
+fn question(found: &[Found<'_>], compiled: &Compiled<'_>) -> String {
+    let [Found { secret, read, place }] = found else {
+        let names: Vec<String> = found.iter().map(|one| format!("{} ({})", one.secret.name, one.place.title)).collect();
+        return format!("Delete the values of {}?", names.join(", "));
+    };
     let consumers = match (secret.scope, &read.coordinate) {
         (Scope::Stack | Scope::Global, _) | (_, None) => {
             let names: Vec<String> = rows::instances(&compiled.stack.spec).collect();
@@ -109,5 +159,5 @@ fn question(secret: &PlannedSecret, read: &PlannedRead, compiled: &Compiled<'_>,
         }
         (Scope::Instance, Some(_)) => String::new(),
     };
-    format!("Delete the value of {}, {} ({place}{consumers})?", secret.name, for_whom(secret, read, compiled))
+    format!("Delete the value of {}, {} ({}{consumers})?", secret.name, for_whom(secret, read, compiled), place.title)
 }

@@ -34,6 +34,8 @@ enum What {
     /// Print the ConfigMap of a folder, as YAML
     Build(FolderArgs),
     /// Print a kustomization that generates the ConfigMap of a folder
+    ///
+    /// Its paths begin with DIR as it is given: run it in the folder where the kustomization is to lie.
     Kustomization(FolderArgs),
     /// Apply the ConfigMap of a folder to the cluster
     ///

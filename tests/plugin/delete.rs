@@ -82,3 +82,34 @@ async fn a_refusal_is_no_deletion() {
     assert!(denied.stderr.contains("GrantMissing") && !denied.stderr.contains(CANARY), "{denied:?}");
     assert_eq!(stored(&fixture, DB_OBJECT, "PASSWORD").await.expect("a value"), CANARY.as_bytes());
 }
+
+#[tokio::test]
+async fn all_of_a_component_is_what_it_declares_itself() {
+    let fixture = Fixture::new("delete").await;
+    quickstart(&fixture).await;
+    fixture.change("prod", json!({"components": {"terraform": {"db": {"secrets": {"vars": {"LOST": null}}}}}})).await;
+    put(&fixture, DB_OBJECT, &[("PASSWORD", CANARY.as_bytes()), ("ENDPOINT", b"{}"), ("OTHER", b"kept")]).await;
+    put(&fixture, "atmos.plat-ue1-prod", &[("API_KEY", CANARY.as_bytes())]).await;
+    let open = fixture.run(&["delete", "--all", "--yes"]).await;
+    assert_eq!(open.code, 2, "{open:?}");
+    assert!(open.stderr.contains("name it with -c"), "{open:?}");
+    assert_eq!(fixture.run(&["delete", "PASSWORD", "--all", "-c", "db", "--yes"]).await.code, 2);
+    assert_eq!(fixture.run(&["delete", "-c", "db", "--yes"]).await.code, 2);
+
+    let question = format!("Delete the values of HOST (Store/app {DB_OBJECT}#ENDPOINT), PASSWORD (");
+    let steps = json!([["expect", question], ["send", "n\r"]]);
+    let session = fixture.on_terminal(&["delete", "--all", "-c", "db"], steps).await;
+    assert!(session.code == 0 && session.output.ends_with("all keep their values\n"), "{session:?}");
+    let done = fixture.run(&["delete", "--all", "-c", "db", "--yes"]).await;
+    assert_eq!((done.code, done.stderr.matches("deleted ").count()), (0, 2), "{done:?}");
+    for (object, key, there) in [
+        (DB_OBJECT, "PASSWORD", false),
+        (DB_OBJECT, "ENDPOINT", false),
+        (DB_OBJECT, "OTHER", true),
+        ("atmos.plat-ue1-prod", "API_KEY", true),
+    ] {
+        assert_eq!(stored(&fixture, object, key).await.is_some(), there, "{object} {key}");
+    }
+    let again = fixture.run(&["delete", "--all", "-c", "db", "--yes"]).await;
+    assert!(again.code == 0 && again.stderr.matches("nothing to delete").count() == 2, "{again:?}");
+}

@@ -17,10 +17,11 @@ pub struct FileAccess {
     pub overwrites_managed: bool,
 }
 
-/// The same for a person, who can change SOPS files as well. Other kinds of stores are as [`connect`] has them.
+/// Connects a store for a person, who can change SOPS files as well. Other kinds of stores are as
+/// [`connect`](super::connect()) has them.
 ///
 /// # Errors
-/// As [`connect`].
+/// As [`connect`](super::connect()).
 pub async fn connect_files(request: ConnectRequest<'_>, access: FileAccess) -> Result<Connected, Error> {
     connect_with(request, Some(access)).await
 }
@@ -28,7 +29,7 @@ pub async fn connect_files(request: ConnectRequest<'_>, access: FileAccess) -> R
 /// The files of a `sops` store, to change who can open them.
 ///
 /// # Errors
-/// As [`connect`]; [`ErrorKind::Unsupported`] for another kind of store.
+/// As [`connect`](super::connect()); [`ErrorKind::Unsupported`] for another kind of store.
 pub async fn sops_files(request: ConnectRequest<'_>, access: FileAccess) -> Result<sops::Sops, Error> {
     let ConnectRequest { store, namespace, connection, kubernetes, objects, network, credentials, observer: _ } =
         request;
