@@ -1,5 +1,6 @@
 //! From the spec of a Store to a connected backend: the only place that names a driver.
 
+mod files;
 #[cfg(test)]
 mod tests;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::files::{FileAccess, connect_files, local_files, sops_files};
 use super::batch::Batch;
 use super::credentials::{Credentials, References, StoreRights, Surroundings};
 use super::guarded::{DEFAULT_TIMEOUT, Guarded, Observer};
@@ -14,6 +16,7 @@ use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::rotation::Rotations;
 use super::sops::{self, ClusterSource, SourceKind};
+pub use super::sops::{FileChange, Files, NewFiles, Rekey, Rekeyed, Sops, Source};
 use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, azure_key_vault, gcp_secret_manager, vault};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
@@ -171,29 +174,21 @@ pub fn kind(connection: &Connection, kubernetes: bool) -> Option<&'static str> {
 /// [`ErrorKind::Unsupported`] for a provider that this version does not have, [`ErrorKind::InvalidConfig`] for a
 /// definition that cannot work, and whatever keeps the credentials from being read.
 pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
+    connect_with(request, None).await
+}
+
+async fn connect_with(request: ConnectRequest<'_>, access: Option<FileAccess>) -> Result<Connected, Error> {
     let ConnectRequest { store, namespace, connection, kubernetes, objects, network, credentials, observer } = request;
     let in_context = |error: Error| error.in_context(&store);
     let provider = provider(connection, kubernetes).map_err(in_context)?;
     let timeout = timeout(connection).map_err(in_context)?;
     let objects = objects.with_timeout(timeout);
     let (kind, outside) = (provider.kind(), provider.is_outside());
-    let rights = match &credentials {
-        Credentials::OfStore(rights) => rights.clone(),
-        Credentials::OfUser(_) => StoreRights::default(),
-    };
-    let around = Arc::new(Surroundings {
-        store: store.clone(),
-        namespace: namespace.to_owned(),
-        encoding: connection.encoding.unwrap_or_default(),
-        timeout,
-        references: References::new(objects.clone(), namespace.to_owned(), rights),
-        credentials,
-        network: network.clone(),
-    });
+    let around = Arc::new(surroundings(&store, namespace, connection, timeout, &objects, network, credentials));
     let (driver, recipients): (Arc<dyn Backend>, Vec<String>) = match provider {
         Provider::Kubernetes => (Arc::new(Kubernetes::new(objects, namespace.to_owned())), Vec::new()),
         Provider::Sops(spec) => {
-            let (driver, recipients) = connect_sops(spec, objects, &around).await.map_err(in_context)?;
+            let (driver, recipients) = connect_sops(spec, objects, &around, access).await.map_err(in_context)?;
             (Arc::new(driver), recipients)
         }
         Provider::AwsSecretsManager(spec) => {
@@ -219,6 +214,30 @@ pub async fn connect(request: ConnectRequest<'_>) -> Result<Connected, Error> {
     let reads = Batch::new(Arc::clone(&backend));
     let rotations = Rotations::new(Arc::clone(&backend));
     Ok(Connected { backend, reads, rotations, kind, outside, sources, credentials, recipients })
+}
+
+fn surroundings(
+    store: &str,
+    namespace: &str,
+    connection: &Connection,
+    timeout: Duration,
+    objects: &Objects,
+    network: &Network,
+    credentials: Credentials,
+) -> Surroundings {
+    let rights = match &credentials {
+        Credentials::OfStore(rights) => rights.clone(),
+        Credentials::OfUser(_) => StoreRights::default(),
+    };
+    Surroundings {
+        store: store.to_owned(),
+        namespace: namespace.to_owned(),
+        encoding: connection.encoding.unwrap_or_default(),
+        timeout,
+        references: References::new(objects.clone(), namespace.to_owned(), rights),
+        credentials,
+        network: network.clone(),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -349,6 +368,7 @@ async fn connect_sops(
     spec: &store::Sops,
     objects: Objects,
     around: &Arc<Surroundings>,
+    access: Option<FileAccess>,
 ) -> Result<(sops::Sops, Vec<String>), Error> {
     let store::Sops {
         source,
@@ -399,9 +419,26 @@ async fn connect_sops(
     if let Some(spec) = vault_transit.as_ref().filter(|_| has_vault) {
         keys = keys.with_vault_transit(spec, around).await?;
     }
-    let recipients = keys.recipients().map(str::to_owned).collect();
-    let source = Box::new(ClusterSource::new(objects, around.namespace.clone(), kind, names));
-    Ok((sops::Sops::new(source, Box::new(keys), allowed_recipients.iter().cloned()), recipients))
+    let keys = Arc::new(keys);
+    let recipients: Vec<String> = keys.recipients().map(str::to_owned).collect();
+    let cluster = || Box::new(ClusterSource::new(objects, around.namespace.clone(), kind, names));
+    let allowed = allowed_recipients.iter().cloned();
+    let driver = match access {
+        None => sops::Sops::new(cluster(), Box::new(keys), allowed),
+        Some(FileAccess { files, new_files, overwrites_managed }) => {
+            let new_files = match (new_files, &around.credentials) {
+                // Whoever has the store's keys knows for whom its files are.
+                (NewFiles::For(known), Credentials::OfStore(_)) if known.is_empty() => {
+                    NewFiles::For(recipients.clone())
+                }
+                (known, Credentials::OfStore(_) | Credentials::OfUser(_)) => known,
+            };
+            let writer = sops::Writer { wrapper: Box::new(Arc::clone(&keys)), new_files, overwrites_managed };
+            let source = files.unwrap_or_else(|| cluster());
+            sops::Sops::new(source, Box::new(keys), allowed).with_writer(writer)
+        }
+    };
+    Ok((driver, recipients))
 }
 
 async fn age_keys(named: &[SecretKey], references: &References) -> Result<AgeKeys, Error> {

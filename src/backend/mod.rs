@@ -3,7 +3,7 @@
 //! | | driver | read | write | delete | list | versions | watched |
 //! |---|---|---|---|---|---|---|---|
 //! | `kubernetes` | `backend::kubernetes` | yes | yes | yes | yes | no | yes |
-//! | `sops` | `backend::sops` | yes | no | no | yes | no | yes |
+//! | `sops` | `backend::sops` | yes | for a person | for a person | yes | no | yes |
 //! | `awsSecretsManager` | `backend::aws_secrets_manager` | 20 a call | yes | with a way back | yes | stage, id | no |
 //! | `awsSsm` | `backend::aws_ssm` | 10 a call | yes | yes | yes | number, label | no |
 //! | `vault` | `backend::vault` | yes | yes | yes | yes | KV version 2 | no |

@@ -13,16 +13,17 @@ use super::context::{Cluster, StoreArgs, is_forbidden, request_failed};
 use super::describe::not_declared;
 use super::exit::Failure;
 use super::list::unknown_component;
-use super::rows;
+use super::local::{FileArgs, LocalFiles, locate, rules};
+use super::{credentials, rows};
 use crate::api::store::{Connection, Sops};
 use crate::api::{Catalog, ClusterStore, Reason, Stack, Store};
-use crate::backend::connect::{ConnectRequest, Connected, connect};
-use crate::backend::credentials::Credentials;
-use crate::backend::{self, ErrorKind};
+use crate::backend::connect::{ConnectRequest, Connected, FileAccess, NewFiles, connect_files};
+use crate::backend::credentials::{Credentials, StoreRights};
+use crate::backend::{self, ErrorKind, Key};
 use crate::cluster::{Objects, is_object_name};
 use crate::model::plan::{missing_inputs, plan};
 use crate::model::store::{Definition, facts};
-use crate::model::{Input, Lookup, Plan, PlannedSecret, Problem, StoreRef, StoreView, World};
+use crate::model::{Input, Lookup, Plan, PlannedRead, PlannedSecret, Problem, StoreRef, StoreView, World};
 
 /// Imports import each other at most this deep: a Stack, 32 Catalogs in a row, and some to spare. What goes deeper is a
 /// circle, which the plan itself reports.
@@ -42,6 +43,30 @@ pub struct Compiled<'a> {
     pub plan: Plan,
     cluster: &'a Cluster,
     definitions: BTreeMap<StoreRef, StoreObject>,
+    views: BTreeMap<StoreRef, StoreView>,
+}
+
+/// How a person reaches the stores of a plan.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// How stores are reached.
+    pub stores: &'a StoreArgs,
+    /// Which SOPS files, and whose keys open them.
+    pub files: &'a FileArgs,
+    /// Whether files are opened, so that keys are needed; names are in the clear.
+    pub opens_files: bool,
+    /// Whether an object is written though a GitOps tool manages it.
+    pub overwrites_managed: bool,
+}
+
+/// A value of a store that is connected.
+pub struct Place {
+    /// The store.
+    pub connected: Connected,
+    /// The value's key.
+    pub key: Key,
+    /// What messages call both.
+    pub title: String,
 }
 
 /// Compiles a Stack. A store that the user may not read is an error of the secrets that live there.
@@ -66,7 +91,7 @@ pub async fn compile<'a>(cluster: &'a Cluster, stack: &'a Stack) -> Result<Compi
         }
         compiled = plan(&namespace, &name, &stack.spec, &world);
     }
-    Ok(Compiled { stack, plan: compiled, cluster, definitions })
+    Ok(Compiled { stack, plan: compiled, cluster, definitions, views: world.stores })
 }
 
 async fn load(
@@ -140,7 +165,11 @@ async fn labels(cluster: &Cluster, namespace: &str, store: &ClusterStore) -> BTr
 }
 
 /// An object: `None` if it does not exist, `Some(None)` if this version cannot read it.
-async fn find<K>(cluster: &Cluster, namespace: Option<&str>, name: &str) -> Result<Option<Option<K>>, Failure>
+pub(super) async fn find<K>(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Option<Option<K>>, Failure>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -197,6 +226,19 @@ impl Compiled<'_> {
                 Err(not_declared(name, &title, None, self.plan.declarations().map(|secret| secret.name.as_str())))
             }
         }
+    }
+
+    /// What a component itself declares.
+    ///
+    /// # Errors
+    /// Usage: an unknown component.
+    pub fn own(&self, component: &str) -> Result<Vec<&PlannedSecret>, Failure> {
+        if let Some(problem) = &self.plan.blocked {
+            return Err(Failure::access(format!("{}: {}", problem.reason, problem.message)));
+        }
+        let component = rows::find_component(self.stack, component)
+            .ok_or_else(|| unknown_component(std::slice::from_ref(self.stack), component))?;
+        Ok(self.plan.declarations().filter(|secret| secret.component == component).collect())
     }
 
     /// What a component gets: its own, and the shared ones that it neither declares anew nor drops.
@@ -259,29 +301,69 @@ impl Compiled<'_> {
         })
     }
 
-    /// Connects a store of the plan.
+    /// Connects the store of one value.
     ///
     /// # Errors
-    /// As [`connect`].
-    pub async fn connect(
-        &self,
-        reference: &StoreRef,
-        credentials: Credentials,
-        stores: &StoreArgs,
-    ) -> Result<Connected, backend::Error> {
+    /// As [`connect_files`]; `--local` for a store that has no files.
+    pub async fn open(&self, read: &PlannedRead, way: Way<'_>) -> Result<Place, backend::Error> {
+        let key = self.key(read, way.files)?;
+        let connected = self.connect(&read.store, std::slice::from_ref(&key), way).await?;
+        let title = match way.files.folder_named() {
+            None => format!("{} {}", read.store, key.name),
+            Some(folder) => folder.join(file_of(&key)).display().to_string(),
+        };
+        Ok(Place { connected, key, title })
+    }
+
+    /// The key of a value: in the cluster, or with `--local` in the folder.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for `--local` and a store that has no files; as [`locate`].
+    pub fn key(&self, read: &PlannedRead, files: &FileArgs) -> Result<Key, backend::Error> {
+        let Some(folder) = files.folder_named() else { return Ok(read.key.clone()) };
+        let layout = match self.views.get(&read.store) {
+            Some(StoreView::Usable(layout)) if self.is_sops(&read.store) => layout,
+            Some(StoreView::Usable(_) | StoreView::Refused(_)) | None => {
+                let message = format!("{} holds no SOPS files: --local is not for it", read.store);
+                return Err(backend::Error::new(ErrorKind::Unsupported, message));
+            }
+        };
+        let (file, name) = read.key.name.split_once('#').unwrap_or((&read.key.name, ""));
+        let file = match &read.coordinate {
+            Some(coordinate) => locate(folder, &layout.tree_file(coordinate))?,
+            None => locate(folder, file)?,
+        };
+        Ok(Key::current(format!("{file}#{name}")))
+    }
+
+    /// Connects a store of the plan, to ask it for these keys.
+    ///
+    /// # Errors
+    /// As [`connect_files`].
+    pub async fn connect(&self, reference: &StoreRef, keys: &[Key], way: Way<'_>) -> Result<Connected, backend::Error> {
+        let Way { stores, files, opens_files, overwrites_managed } = way;
+        let credentials = match files.cluster_key && opens_files {
+            true => Credentials::OfStore(StoreRights::default()),
+            false => Credentials::OfUser(credentials::of_user(self, reference, opens_files)?),
+        };
         let namespace = self.stack.namespace().unwrap_or_default();
         let objects = Objects::new(self.cluster.client.clone());
-        let (namespace, connection, kubernetes) = match self.definitions.get(reference) {
+        let (namespace, connection, kubernetes, status) = match self.definitions.get(reference) {
             Some(StoreObject::Store(store)) => {
-                (namespace.as_str(), &store.spec.common, store.spec.kubernetes.is_some())
+                let spec = &store.spec;
+                (namespace.as_str(), &spec.common, spec.kubernetes.is_some(), store.status.as_ref())
             }
-            Some(StoreObject::ClusterStore(store)) => (stores.operator_namespace.as_str(), &store.spec.common, false),
+            Some(StoreObject::ClusterStore(store)) => {
+                (stores.operator_namespace.as_str(), &store.spec.common, false, store.status.as_ref())
+            }
             None => {
                 let message = format!("{reference} does not exist");
                 return Err(backend::Error::new(ErrorKind::InvalidConfig, message));
             }
         };
-        connect(ConnectRequest {
+        let recipients = status.map(|status| status.recipients.clone()).unwrap_or_default();
+        let access = access(files, keys.iter().map(|key| file_of(key).to_owned()), recipients, overwrites_managed);
+        let request = ConnectRequest {
             store: reference.to_string(),
             namespace,
             connection,
@@ -290,7 +372,33 @@ impl Compiled<'_> {
             network: &stores.network()?,
             credentials,
             observer: Arc::new(|_, _: &'static str, _: Duration| {}),
-        })
-        .await
+        };
+        connect_files(request, access).await
     }
+}
+
+/// How files are changed: those of the folder that `--local` names, or those of the cluster.
+#[must_use]
+pub fn access(
+    files: &FileArgs,
+    names: impl Iterator<Item = String>,
+    recipients: Vec<String>,
+    overwrites_managed: bool,
+) -> FileAccess {
+    match files.folder_named() {
+        None => FileAccess { files: None, new_files: NewFiles::For(recipients), overwrites_managed },
+        Some(folder) => {
+            let of_folder = folder.to_owned();
+            FileAccess {
+                files: Some(Box::new(LocalFiles::new(folder, names))),
+                new_files: NewFiles::ByRules(Box::new(move |file| rules::creation(&of_folder.join(file)))),
+                overwrites_managed,
+            }
+        }
+    }
+}
+
+/// The file of a key of a store that has files.
+fn file_of(key: &Key) -> &str {
+    key.name.split('#').next().unwrap_or_default()
 }

@@ -31,11 +31,11 @@ use crate::backend::{Error, ErrorKind};
 use crate::model::StoreRef;
 use crate::value::SecretValue;
 
-/// What the store's kind needs, and nothing else.
+/// What the store's kind needs, and nothing else; age identities only where files are opened.
 ///
 /// # Errors
 /// [`ErrorKind::Unauthenticated`] if a file with credentials is there and cannot be read.
-pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef) -> Result<UserCredentials, Error> {
+pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef, opens_files: bool) -> Result<UserCredentials, Error> {
     let vault = match compiled.is_vault(store) {
         true => vault_token(&process::variable)?,
         false => None,
@@ -48,7 +48,11 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef) -> Result<UserCredenti
         true => azure_application(&process::variable)?,
         false => None,
     };
-    Ok(UserCredentials { vault, gcp, azure, ..UserCredentials::default() })
+    let age = match opens_files && compiled.is_sops(store) {
+        true => identities::of_user().map_err(|failure| Error::new(ErrorKind::Unauthenticated, failure.message))?,
+        false => Vec::new(),
+    };
+    Ok(UserCredentials { vault, gcp, azure, age })
 }
 
 /// Where Azure's tools log in, if the environment says so.

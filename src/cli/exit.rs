@@ -76,6 +76,12 @@ impl Failure {
         Self::new(Exit::CheckFailed, message)
     }
 
+    /// Somebody else holds a lock.
+    #[must_use]
+    pub fn lock_held(message: impl Into<String>) -> Self {
+        Self::new(Exit::LockHeld, message)
+    }
+
     /// A person or the system asked to stop.
     #[must_use]
     pub fn interrupted() -> Self {

@@ -3,15 +3,13 @@
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::compiled::compile;
+use super::compiled::{Place, Way, compile};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs};
-use super::credentials;
 use super::exit::{Exit, Failure};
-use super::identities;
+use super::local::FileArgs;
 use super::printer::Printer;
 use super::quote::quote;
 use crate::api::Reason;
-use crate::backend::credentials::{Credentials, StoreRights, UserCredentials};
 use crate::backend::{Error, ErrorKind};
 use crate::model::path::{LeafError, Path};
 use crate::model::render::finding;
@@ -46,10 +44,8 @@ pub struct GetArgs {
         default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
     mask: bool,
-    /// Open SOPS files with the keys that the Store names in the cluster, instead of your own
-    /// (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, sops/age/keys.txt in your configuration folder)
-    #[arg(long)]
-    cluster_key: bool,
+    #[command(flatten)]
+    files: FileArgs,
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -71,6 +67,7 @@ fn parse_path(text: &str) -> Result<Path, String> {
 /// Check failed: there is no value. Usage. Access: the value cannot be read.
 pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -> Result<Exit, Failure> {
     check(args)?;
+    args.files.check()?;
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
     let compiled = compile(&cluster, &stack).await?;
@@ -79,19 +76,11 @@ pub async fn run(cluster: &ClusterArgs, args: &GetArgs, printer: &mut Printer) -
         // The plan's problem is what `finding` reports.
         Err(_) => Fetched::Unknown,
         Ok(read) => {
-            let credentials = match (args.cluster_key, compiled.is_sops(&read.store)) {
-                (true, _) => Credentials::OfStore(StoreRights::default()),
-                (false, is_sops) => {
-                    let found = credentials::of_user(&compiled, &read.store);
-                    let found = found.map_err(|error| Failure::access(error.message))?;
-                    let age = if is_sops { identities::of_user()? } else { Vec::new() };
-                    Credentials::OfUser(UserCredentials { age, ..found })
-                }
-            };
-            match compiled.connect(&read.store, credentials, &args.stores).await {
+            let way = Way { stores: &args.stores, files: &args.files, opens_files: true, overwrites_managed: false };
+            match compiled.open(read, way).await {
                 Err(error) => Fetched::Error(error),
-                Ok(connected) => {
-                    let answer = connected.backend.read(std::slice::from_ref(&read.key)).await.into_iter().next();
+                Ok(Place { connected, key, title: _ }) => {
+                    let answer = connected.backend.read(&[key]).await.into_iter().next();
                     let unanswered = || Error::new(ErrorKind::Unexpected, "the store gave no answer for the key");
                     answer.unwrap_or_else(|| Err(unanswered())).map_or_else(Fetched::Error, Fetched::Value)
                 }
@@ -140,9 +129,7 @@ fn missing(args: &GetArgs, secret: &PlannedSecret, problem: &Problem) -> Failure
 fn unreadable(problem: &Problem) -> Failure {
     let failure = Failure::access(format!("{}: {}", problem.reason, problem.message));
     if problem.reason == Reason::NoMatchingKey {
-        return failure.hint(
-            "set SOPS_AGE_KEY or SOPS_AGE_KEY_FILE to your own age identity, or use the cluster's with --cluster-key",
-        );
+        return failure.hint(super::set::KEY_HINT);
     }
     if matches!(problem.reason, Reason::AccessDenied | Reason::GrantMissing) {
         return failure.hint(

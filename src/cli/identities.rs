@@ -49,6 +49,12 @@ fn find(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Vec<(String, Secr
     Ok(found)
 }
 
+/// The file that [`of_user`] reads where no variable is set.
+#[must_use]
+pub fn default_file_of_user() -> Option<PathBuf> {
+    default_file(&process::variable)
+}
+
 /// `<configuration folder>/sops/age/keys.txt`; on macOS `XDG_CONFIG_HOME` is honoured, too, if it is set.
 fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = match variable("XDG_CONFIG_HOME") {

@@ -4,9 +4,10 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::compiled::compile;
+use super::compiled::{Way, compile};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name, is_named};
 use super::exit::{Exit, Failure};
+use super::local::{FileArgs, LocalArgs};
 use super::printer::Printer;
 use super::rows::{self, Row, condition, is_observed, state_word};
 use super::{near, verify};
@@ -16,7 +17,8 @@ use crate::api::{Reason, Stack};
 /// List declared secrets and whether each one has a value
 ///
 /// Reads only the status of Stacks: no store is asked and no right on Secrets is needed. STATUS is initialized, missing,
-/// error or unknown (not checked yet). A secret that components share stands there once, with `*` as its component; a
+/// error or unknown (not checked yet). With --local, secrets of SOPS stores are looked for in the files of that folder, and
+/// the others are unknown. A secret that components share stands there once, with `*` as its component; a
 /// global one with `*` as its stack too.
 #[derive(Args, Debug)]
 pub struct ListArgs {
@@ -31,6 +33,8 @@ pub struct ListArgs {
     /// Ask the stores, with your own rights, for metadata only
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    local: LocalArgs,
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -49,6 +53,8 @@ enum Output {
 /// # Errors
 /// Access to the cluster; an unknown Stack or component.
 pub async fn run(cluster: &ClusterArgs, args: &ListArgs, printer: &mut Printer) -> Result<Exit, Failure> {
+    let files = FileArgs::from(args.local.clone());
+    files.check()?;
     let cluster = Cluster::connect(cluster).await?;
     let stacks = stacks(&cluster, args, printer).await?;
     let mut rows = Vec::new();
@@ -59,8 +65,8 @@ pub async fn run(cluster: &ClusterArgs, args: &ListArgs, printer: &mut Printer) 
             continue;
         }
         has_component = true;
-        let of_stack = if args.verify {
-            verified(&cluster, stack, args, printer).await
+        let of_stack = if args.verify || files.folder_named().is_some() {
+            verified(&cluster, stack, args, &files, printer).await
         } else {
             remark(stack, printer);
             rows::known(stack)
@@ -103,10 +109,19 @@ async fn stacks(cluster: &Cluster, args: &ListArgs, printer: &mut Printer) -> Re
 }
 
 /// The rows as the stores have them. A Stack that cannot be compiled keeps those of its status, each in error.
-async fn verified(cluster: &Cluster, stack: &Stack, args: &ListArgs, printer: &mut Printer) -> Vec<Row> {
+async fn verified(
+    cluster: &Cluster,
+    stack: &Stack,
+    args: &ListArgs,
+    files: &FileArgs,
+    printer: &mut Printer,
+) -> Vec<Row> {
     let why = match compile(cluster, stack).await {
         Ok(compiled) => match &compiled.plan.blocked {
-            None => return verify::ask(&compiled, &args.stores).await,
+            None => {
+                let way = Way { stores: &args.stores, files, opens_files: false, overwrites_managed: false };
+                return verify::ask(&compiled, way).await;
+            }
             Some(problem) => (problem.reason, problem.message.clone()),
         },
         Err(failure) => (Reason::AccessDenied, failure.message),

@@ -6,16 +6,22 @@
 mod compiled;
 mod context;
 mod credentials;
+mod delete;
 mod describe;
 mod exit;
+mod files;
 mod get;
 mod identities;
+mod keygen;
 mod list;
+mod local;
 mod printer;
 mod process;
 mod prompt;
+mod rekey;
 mod rows;
 mod set;
+mod sops_stores;
 mod validate;
 mod verify;
 mod version;
@@ -55,6 +61,11 @@ enum Verb {
     Get(get::GetArgs),
     #[command(visible_alias = "add")]
     Set(set::SetArgs),
+    #[command(visible_aliases = ["rm", "unset"])]
+    Delete(delete::DeleteArgs),
+    Keygen(keygen::KeygenArgs),
+    Rekey(rekey::RekeyArgs),
+    Files(files::FilesArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
 }
@@ -75,6 +86,10 @@ pub async fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         Verb::Describe(args) => describe::run(&cluster, &args, &mut printer).await,
         Verb::Get(args) => get::run(&cluster, &args, &mut printer).await,
         Verb::Set(args) => set::run(&cluster, &args, &mut printer).await,
+        Verb::Delete(args) => delete::run(&cluster, &args, &mut printer).await,
+        Verb::Keygen(args) => keygen::run(&cluster, &args, &mut printer).await,
+        Verb::Rekey(args) => rekey::run(&cluster, &args, &mut printer).await,
+        Verb::Files(args) => files::run(&cluster, &args, &mut printer).await,
         Verb::Validate(args) => validate::run(&cluster, &args, &mut printer).await,
         Verb::Version(args) => version::run(&cluster, &args, &mut printer).await,
     };

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::compiled::{Compiled, compile};
+use super::compiled::{Compiled, Place, Way, compile};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name};
-use super::credentials;
 use super::exit::{Exit, Failure};
+use super::local::FileArgs;
 use super::printer::Printer;
 use super::prompt;
 use crate::api::{Reason, Scope};
 use crate::backend::connect::Connected;
-use crate::backend::credentials::Credentials;
 use crate::backend::{self, ErrorKind, Precondition};
 use crate::model::{PlannedRead, PlannedSecret};
 use crate::value::SecretValue;
+
+/// What helps somebody whose keys open no file.
+pub(super) const KEY_HINT: &str =
+    "set SOPS_AGE_KEY or SOPS_AGE_KEY_FILE to your own age identity, or use the cluster's with --cluster-key";
 
 /// The most bytes that are read: more than any store takes.
 const MAX_VALUE: u64 = 2 << 20;
@@ -44,9 +47,11 @@ pub struct SetArgs {
     /// Drop one line feed at the end of what --stdin or --file gives
     #[arg(long)]
     trim: bool,
-    /// Overwrite a value without asking
+    /// Overwrite a value without asking, also in an object that a GitOps tool manages, which will undo it
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    files: FileArgs,
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -57,6 +62,7 @@ pub struct SetArgs {
 /// Usage; access to the cluster or the store.
 pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -> Result<Exit, Failure> {
     check(args)?;
+    args.files.check()?;
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
     let compiled = compile(&cluster, &stack).await?;
@@ -66,13 +72,10 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
     }
     let read =
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
-    let found = credentials::of_user(&compiled, &read.store).map_err(|error| store_failed(&error))?;
-    let connected = compiled
-        .connect(&read.store, Credentials::OfUser(found), &args.stores)
-        .await
-        .map_err(|error| store_failed(&error))?;
-    refuse_read_only(&connected, read)?;
-    let precondition = match agree(&connected, read, args, printer).await? {
+    let way = Way { stores: &args.stores, files: &args.files, opens_files: true, overwrites_managed: args.force };
+    let place = compiled.open(read, way).await.map_err(|error| store_failed(&error))?;
+    refuse_read_only(&place.connected, read)?;
+    let precondition = match agree(&place, read, args, printer).await? {
         Some(precondition) => precondition,
         None => {
             printer.info(&format!("{} keeps its value", args.name));
@@ -82,12 +85,13 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
     if secret.path.is_some() {
         printer.warning(&format!(
             "{} is one leaf of the value at {}: the whole document is replaced",
-            secret.name, read.key.name
+            secret.name, place.key.name
         ));
     }
     let value = value(args).await?;
-    connected.backend.write(&read.key, &value, precondition).await.map_err(|error| write_failed(&error))?;
-    printer.info(&done(secret, read, &compiled));
+    let written = place.connected.backend.write(&place.key, &value, precondition).await;
+    written.map_err(|error| write_failed(&error, "written", &args.files))?;
+    printer.info(&done(secret, read, &compiled, &place.title));
     Ok(Exit::Ok)
 }
 
@@ -114,7 +118,11 @@ fn check(args: &SetArgs) -> Result<(), Failure> {
 }
 
 /// Refuses to change for all what was meant for one component.
-fn refuse_inherited(secret: &PlannedSecret, component: &str, compiled: &Compiled<'_>) -> Result<(), Failure> {
+pub(super) fn refuse_inherited(
+    secret: &PlannedSecret,
+    component: &str,
+    compiled: &Compiled<'_>,
+) -> Result<(), Failure> {
     if !secret.component.is_empty() {
         return Ok(());
     }
@@ -140,32 +148,30 @@ fn refuse_read_only(connected: &Connected, read: &PlannedRead) -> Result<(), Fai
     if connected.backend.capabilities().write {
         return Ok(());
     }
-    let failure = Failure::access(format!(
+    let why = format!(
         "{}: {} is of kind {}, which this version cannot write",
         Reason::Unsupported,
         read.store,
         connected.kind
-    ));
-    Err(match connected.kind {
-        "sops" => {
-            let file = read.key.name.split('#').next().unwrap_or_default();
-            failure.hint(format!("edit the file {file} with `sops`, then apply the ConfigMap or Secret that holds it"))
-        }
-        _ => failure.hint("set the value with the store's own tools"),
-    })
+    );
+    Err(Failure::access(why).hint("set the value with the store's own tools"))
 }
 
 /// Under what condition the value may be written; `None` if the person declined.
 async fn agree(
-    connected: &Connected,
+    place: &Place,
     read: &PlannedRead,
     args: &SetArgs,
     printer: &mut Printer,
 ) -> Result<Option<Precondition>, Failure> {
-    let answer = connected.backend.probe(std::slice::from_ref(&read.key)).await.into_iter().next();
+    let answer = place.connected.backend.probe(std::slice::from_ref(&place.key)).await.into_iter().next();
     let presence = match answer {
         Some(Ok(presence)) => presence,
         Some(Err(error)) if error.kind.is_missing() => return Ok(Some(Precondition::Absent)),
+        // The first value makes the object that holds the files.
+        Some(Err(error)) if error.kind == ErrorKind::SourceNotFound && place.connected.kind == "sops" => {
+            return Ok(Some(Precondition::Absent));
+        }
         Some(Err(error)) => return Err(store_failed(&error)),
         None => return Err(Failure::access(format!("{} gave no answer for the key", read.store))),
     };
@@ -221,8 +227,11 @@ fn trimmed(value: SecretValue) -> SecretValue {
     }
 }
 
-fn store_failed(error: &backend::Error) -> Failure {
+pub(super) fn store_failed(error: &backend::Error) -> Failure {
     let failure = Failure::access(format!("{}: {}", error.kind.reason(), error.message));
+    if error.kind == ErrorKind::NoMatchingKey {
+        return failure.hint(KEY_HINT);
+    }
     if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::GrantMissing) {
         return failure.hint("values are written with your own rights; `kubectl auth can-i --list` shows them");
     }
@@ -232,24 +241,34 @@ fn store_failed(error: &backend::Error) -> Failure {
     failure
 }
 
-/// A write that got no answer may have happened.
-fn write_failed(error: &backend::Error) -> Failure {
+/// A write that got no answer may have happened, but for one of a local file, which waits for nothing but a lock.
+pub(super) fn write_failed(error: &backend::Error, done: &str, files: &FileArgs) -> Failure {
     let failure = store_failed(error);
+    if files.folder_named().is_some() {
+        return match error.kind == ErrorKind::Timeout {
+            true => Failure::lock_held(failure.message).hint("another writer is at work, or hangs: try again"),
+            false => failure,
+        };
+    }
     if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unexpected) {
-        return failure.hint("it is not known whether the value was written: look before you try again");
+        return failure.hint(format!("it is not known whether the value was {done}: look before you try again"));
     }
     failure
 }
 
 /// What was written and for whom.
-fn done(secret: &PlannedSecret, read: &PlannedRead, compiled: &Compiled<'_>) -> String {
-    let for_whom = match (&read.coordinate, secret.scope) {
+fn done(secret: &PlannedSecret, read: &PlannedRead, compiled: &Compiled<'_>, place: &str) -> String {
+    format!("set {}, {} ({place})", secret.name, for_whom(secret, read, compiled))
+}
+
+/// Who has the value.
+pub(super) fn for_whom(secret: &PlannedSecret, read: &PlannedRead, compiled: &Compiled<'_>) -> String {
+    match (&read.coordinate, secret.scope) {
         (None, _) => "at the key that its declaration names".to_owned(),
         (Some(_), Scope::Instance) => format!("for component {} in stack {}", secret.component, compiled.plan.stack),
         (Some(_), Scope::Stack) => format!("shared by all components of stack {}", compiled.plan.stack),
         (Some(_), Scope::Global) => "shared by all stacks".to_owned(),
-    };
-    format!("set {}, {for_whom} ({} {})", secret.name, read.store, read.key.name)
+    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 use kube::ResourceExt;
 
 use self::verdict::{Report, Verdict};
-use super::compiled::compile;
+use super::compiled::{Way, compile};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, atmos_stack, full_name};
 use super::describe::{place_and_name, why};
 use super::exit::{Exit, Failure};
 use super::list::unknown_component;
+use super::local::FileArgs;
 use super::printer::Printer;
 use super::rows::{self, state_word};
 use super::verify;
@@ -87,7 +88,8 @@ async fn by_stores(
     args: &ValidateArgs,
 ) -> Result<Report, Failure> {
     let compiled = compile(cluster, stack).await?;
-    let mut rows = verify::ask(&compiled, &args.stores).await;
+    let way = Way { stores: &args.stores, files: &FileArgs::default(), opens_files: false, overwrites_managed: false };
+    let mut rows = verify::ask(&compiled, way).await;
     if let Some(component) = component {
         rows = rows::effective(&stack.spec, component, rows);
     }

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 
-use super::compiled::Compiled;
-use super::context::StoreArgs;
-use super::credentials;
+use super::compiled::{Compiled, Way};
 use super::rows::{self, Row};
 use crate::api::Reason;
 use crate::api::status::SecretState;
-use crate::backend::credentials::Credentials;
 use crate::backend::{Error, Key, Presence};
 use crate::model::{PlannedSecret, StoreRef};
 
@@ -20,28 +17,45 @@ const STORES: usize = 8;
 /// What a store said about one key.
 type Answer = Result<Presence, Error>;
 
-/// The rows of a compiled Stack. An error of one store is an error of its rows.
-pub async fn ask(compiled: &Compiled<'_>, stores: &StoreArgs) -> Vec<Row> {
-    let mut keys: BTreeMap<StoreRef, Vec<Key>> = BTreeMap::new();
+/// The rows of a compiled Stack. An error of one store is an error of its rows. With `--local` only stores that hold SOPS
+/// files are asked.
+pub async fn ask(compiled: &Compiled<'_>, way: Way<'_>) -> Vec<Row> {
+    let is_local = way.files.folder_named().is_some();
+    let mut keys: BTreeMap<StoreRef, Vec<(Key, Answer)>> = BTreeMap::new();
+    let mut wanted: BTreeMap<StoreRef, BTreeMap<Key, Key>> = BTreeMap::new();
     for read in compiled.plan.secrets.iter().filter_map(|secret| secret.read.as_ref().ok()) {
-        let keys = keys.entry(read.store.clone()).or_default();
-        if !keys.contains(&read.key) {
-            keys.push(read.key.clone());
+        if is_local && !compiled.is_sops(&read.store) {
+            continue;
+        }
+        match compiled.key(read, way.files) {
+            Ok(key) => {
+                wanted.entry(read.store.clone()).or_default().insert(read.key.clone(), key);
+            }
+            Err(error) => keys.entry(read.store.clone()).or_default().push((read.key.clone(), Err(error))),
         }
     }
-    let answers: BTreeMap<StoreRef, BTreeMap<Key, Answer>> = stream::iter(keys)
+    let asked: Vec<(StoreRef, Vec<(Key, Answer)>)> = stream::iter(wanted)
         .map(|(store, keys)| async move {
-            let answers = probe(compiled, &store, &keys, stores).await;
-            (store, keys.into_iter().zip(answers).collect())
+            let (planned, there): (Vec<Key>, Vec<Key>) = keys.into_iter().unzip();
+            let answers = probe(compiled, &store, &there, way).await;
+            (store, planned.into_iter().zip(answers).collect())
         })
         .buffer_unordered(STORES)
         .collect()
         .await;
+    for (store, answers) in asked {
+        keys.entry(store).or_default().extend(answers);
+    }
+    let answers: BTreeMap<StoreRef, BTreeMap<Key, Answer>> =
+        keys.into_iter().map(|(store, answers)| (store, answers.into_iter().collect())).collect();
     let mut rows: Vec<Row> = Vec::new();
     for secret in &compiled.plan.secrets {
         let read = secret.read.as_ref().ok();
         let answer = read.and_then(|read| answers.get(&read.store).and_then(|answers| answers.get(&read.key)));
-        let row = row(compiled, secret, answer);
+        let row = match read.is_some_and(|read| is_local && !compiled.is_sops(&read.store)) {
+            true => rows::planned(compiled.stack, secret),
+            false => row(compiled, secret, answer),
+        };
         // An exposed version stands behind its declaration, and has no row of its own.
         match (&secret.exposure, rows.last_mut()) {
             (Some(_), Some(declaration)) => expose(declaration, row),
@@ -60,12 +74,8 @@ fn expose(declaration: &mut Row, exposed: Row) {
     }
 }
 
-async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], stores: &StoreArgs) -> Vec<Answer> {
-    let connected = async {
-        let found = credentials::of_user(compiled, store)?;
-        compiled.connect(store, Credentials::OfUser(found), stores).await
-    };
-    match connected.await {
+async fn probe(compiled: &Compiled<'_>, store: &StoreRef, keys: &[Key], way: Way<'_>) -> Vec<Answer> {
+    match compiled.connect(store, keys, way).await {
         Ok(connected) => connected.backend.probe(keys).await,
         Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
     }

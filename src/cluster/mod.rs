@@ -10,8 +10,10 @@
 //! [`SecretValue`]: crate::value::SecretValue
 
 mod buffer;
+mod change;
 mod connections;
 mod error;
+mod managed;
 mod object;
 #[cfg(test)]
 mod tests;
@@ -22,14 +24,16 @@ use futures::StreamExt;
 use http::header::RETRY_AFTER;
 use k8s_openapi::api::core::v1 as core;
 use kube::Client;
-use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::core::Request;
 
 use self::buffer::ZeroingBuffer;
+pub use self::change::KeyChange;
 pub use self::connections::client;
 pub use self::error::{Cause, Error, Refusal, StatusReason};
 pub use self::object::{Annotations, ConfigMap, IssuedToken, Metadata, OPAQUE, Secret, SecretDraft, Written};
+use crate::value::SecretValue;
 
 /// How long one call may take if nobody says otherwise: far above what a healthy API server needs, and short enough for
 /// a reconcile to try again within its own deadline.
@@ -156,6 +160,57 @@ impl Objects {
         let request = secrets(&draft.metadata.namespace)?.replace(name, &PostParams::default(), Vec::new());
         let body = object::encode(draft, true)?;
         self.call("Secret", request, Some(body), MAX_OBJECT, object::decode_written).await
+    }
+
+    /// Changes one key of a Secret if it still is what `resource_version` says. Labels, annotations and other keys stay.
+    ///
+    /// # Errors
+    /// [`StatusReason::Conflict`] if somebody else wrote first, [`StatusReason::NotFound`] if it is gone.
+    pub async fn change_secret(&self, change: &KeyChange<'_>) -> Result<Written, Error> {
+        let request = secrets(change.namespace)?;
+        self.patch("Secret", &request, change, change::encode_secret_change(change)?).await
+    }
+
+    /// Changes one key of a ConfigMap, as [`Self::change_secret`] does.
+    ///
+    /// # Errors
+    /// As [`Self::change_secret`]; [`Error::Unreadable`] for a value that is no text.
+    pub async fn change_config_map(&self, change: &KeyChange<'_>) -> Result<Written, Error> {
+        let request = config_maps(change.namespace)?;
+        self.patch("ConfigMap", &request, change, change::encode_config_map_change(change)?).await
+    }
+
+    /// Creates a ConfigMap with one key.
+    ///
+    /// # Errors
+    /// [`StatusReason::AlreadyExists`] if there is one.
+    pub async fn create_config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        value: &SecretValue,
+    ) -> Result<Written, Error> {
+        let body = change::encode_config_map(namespace, checked(name)?, key, value)?;
+        let request = config_maps(namespace)?.create(&PostParams::default(), Vec::new());
+        self.call("ConfigMap", request, Some(body), MAX_OBJECT, object::decode_written).await
+    }
+
+    async fn patch(
+        &self,
+        what: &'static str,
+        request: &Request,
+        change: &KeyChange<'_>,
+        body: ZeroingBuffer,
+    ) -> Result<Written, Error> {
+        let KeyChange { namespace: _, name, resource_version, key: _, value: _, field_manager } = change;
+        if resource_version.is_empty() {
+            return Err(Error::MissingPrecondition);
+        }
+        let parameters = PatchParams { field_manager: Some((*field_manager).to_owned()), ..PatchParams::default() };
+        // The body is put in below; this one only chooses the kind of patch.
+        let request = request.patch(checked(name)?, &parameters, &Patch::Merge(()));
+        self.call(what, request, Some(body), MAX_OBJECT, object::decode_written).await
     }
 
     /// Deletes a Secret if it still is the one of this `uid` and `resource_version`.

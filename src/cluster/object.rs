@@ -1,6 +1,6 @@
 //! Secrets and ConfigMaps as we hold them, and their JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub struct Metadata {
     pub finalizers: Vec<String>,
     /// Whether the object is being deleted and only waits for finalizers.
     pub is_being_deleted: bool,
+    /// Who wrote fields of it, by the names that they gave themselves. Not sent: the API server keeps this itself.
+    pub field_managers: BTreeSet<String>,
 }
 
 /// A Secret as it was read.
@@ -263,6 +265,14 @@ struct RawMetadata {
     finalizers: Option<Vec<String>>,
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    managed_fields: Option<Vec<RawManagedFields>>,
+}
+
+#[derive(serde::Deserialize)]
+struct RawManagedFields {
+    #[serde(default)]
+    manager: String,
 }
 
 impl RawMetadata {
@@ -277,6 +287,7 @@ impl RawMetadata {
             owner_references,
             finalizers,
             deletion_timestamp,
+            managed_fields,
         } = self;
         Metadata {
             namespace,
@@ -290,6 +301,7 @@ impl RawMetadata {
             owner_references: owner_references.unwrap_or_default(),
             finalizers: finalizers.unwrap_or_default(),
             is_being_deleted: deletion_timestamp.is_some(),
+            field_managers: managed_fields.into_iter().flatten().map(|entry| entry.manager).collect(),
         }
     }
 }
@@ -366,6 +378,7 @@ impl Serialize for MetadataDocument<'_> {
             owner_references,
             finalizers,
             is_being_deleted: _,
+            field_managers: _,
         } = self.metadata;
         let mut document = serializer.serialize_struct("ObjectMeta", 8)?;
         document.serialize_field("namespace", namespace)?;
@@ -398,17 +411,20 @@ struct DataDocument<'a>(&'a BTreeMap<&'a str, &'a SecretValue>);
 
 impl Serialize for DataDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Encoded<'a>(&'a SecretValue);
-        impl Serialize for Encoded<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                // Formatted straight into the writer: no copy of the value in between.
-                serializer.collect_str(&Base64Display::new(self.0.expose(), &STANDARD))
-            }
-        }
         let mut document = serializer.serialize_map(Some(self.0.len()))?;
         for (key, value) in self.0 {
             document.serialize_entry(key, &Encoded(value))?;
         }
         document.end()
+    }
+}
+
+/// Bytes that leave as base64.
+pub(super) struct Encoded<'a>(pub(super) &'a SecretValue);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Formatted straight into the writer: no copy of the value in between.
+        serializer.collect_str(&Base64Display::new(self.0.expose(), &STANDARD))
     }
 }

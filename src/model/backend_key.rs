@@ -276,15 +276,22 @@ impl KeyLayout {
     fn file_name(&self, coordinate: &Coordinate) -> String {
         let file = match &self.file {
             Some(template) => template.render(&coordinate.stack, &coordinate.component),
-            None => {
-                let stack = coordinate.stack.replace('/', ".");
-                let component = coordinate.component.replace('/', ".");
-                match coordinate.scope {
-                    Scope::Instance => format!("{stack}.{component}.enc.yaml"),
-                    Scope::Stack => format!("{stack}.enc.yaml"),
-                    Scope::Global => "global.enc.yaml".to_owned(),
-                }
-            }
+            None => default_file(
+                coordinate.scope,
+                &coordinate.stack.replace('/', "."),
+                &coordinate.component.replace('/', "."),
+            ),
+        };
+        format!("{}{file}", self.file_prefix())
+    }
+
+    /// The file of a coordinate in a tree of SOPS files: named as in the cluster, but a `/` in stack or component makes
+    /// folders, as in Atmos.
+    #[must_use]
+    pub fn tree_file(&self, coordinate: &Coordinate) -> String {
+        let file = match &self.file {
+            Some(template) => template.render_in_tree(&coordinate.stack, &coordinate.component),
+            None => default_file(coordinate.scope, &coordinate.stack, &coordinate.component),
         };
         format!("{}{file}", self.file_prefix())
     }
@@ -346,6 +353,14 @@ impl KeyLayout {
                 }
             }
         }
+    }
+}
+
+fn default_file(scope: Scope, stack: &str, component: &str) -> String {
+    match scope {
+        Scope::Instance => format!("{stack}.{component}.enc.yaml"),
+        Scope::Stack => format!("{stack}.enc.yaml"),
+        Scope::Global => "global.enc.yaml".to_owned(),
     }
 }
 

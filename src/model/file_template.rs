@@ -65,16 +65,51 @@ impl FileTemplate {
     /// The file's name. A `/` in stack or component becomes `.`, since files are keys of a ConfigMap or Secret.
     #[must_use]
     pub fn render(&self, stack: &str, component: &str) -> String {
-        let mut name = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Literal(text) => name.push_str(text),
-                Piece::Stack => name.push_str(&stack.replace('/', ".")),
-                Piece::Component => name.push_str(&component.replace('/', ".")),
-            }
-        }
-        name
+        self.render_in_tree(&stack.replace('/', "."), &component.replace('/', "."))
     }
+
+    /// The file's path in a tree, where a `/` in stack or component makes folders.
+    #[must_use]
+    pub fn render_in_tree(&self, stack: &str, component: &str) -> String {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.as_str(),
+            Piece::Stack => stack,
+            Piece::Component => component,
+        });
+        pieces.collect()
+    }
+
+    /// An expression for the paths of all files that the template makes, as Atmos writes it into `.sops.yaml`: literal text
+    /// escaped, whatever a variable stands for, and the end of the path.
+    #[must_use]
+    pub fn path_regex(&self) -> String {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Literal(text) => escaped(text),
+            Piece::Stack | Piece::Component => ".*".to_owned(),
+        });
+        pieces.chain(["$".to_owned()]).collect()
+    }
+}
+
+/// The expression for the paths of a store's files that Atmos writes into `.sops.yaml`, and one such path. Without a template,
+/// and for one that cannot be read, that is every path.
+#[must_use]
+pub fn store_file_regex(template: Option<&str>) -> (String, String) {
+    match template.and_then(|template| FileTemplate::parse(template).ok()) {
+        Some(template) => (template.path_regex(), template.render_in_tree("stack", "component")),
+        None => ("$".to_owned(), "stack.component.enc.yaml".to_owned()),
+    }
+}
+
+/// A text as an expression that matches it alone: what Go's `regexp.QuoteMeta` escapes.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut escaped, character| {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+        escaped
+    })
 }
 
 #[cfg(test)]
@@ -91,6 +126,20 @@ mod tests {
             ("x{y}z", "dev", "api", "x{y}z"),
         ] {
             assert_eq!(FileTemplate::parse(template).unwrap().render(stack, component), file, "{template}");
+        }
+        let template = FileTemplate::parse("{{ atmos_stack }}.{{ .atmos_component }}.enc.yaml").unwrap();
+        assert_eq!(template.render_in_tree("dev", "net/vpc"), "dev.net/vpc.enc.yaml");
+    }
+
+    /// Atmos's own vectors.
+    #[test]
+    fn paths_are_matched_as_atmos_does() {
+        for (template, regex) in [
+            ("secrets/{{ .atmos_stack }}.enc.yaml", r"secrets/.*\.enc\.yaml$"),
+            ("secrets/{{ .atmos_stack }}/{{ .atmos_component }}.enc.yaml", r"secrets/.*/.*\.enc\.yaml$"),
+            ("secrets/global.enc.yaml", r"secrets/global\.enc\.yaml$"),
+        ] {
+            assert_eq!(FileTemplate::parse(template).unwrap().path_regex(), regex);
         }
     }
 

@@ -39,6 +39,7 @@ use crate::api::{CatalogSpec, Reason, Scope, StackSpec};
 use crate::backend;
 use crate::value::SecretValue;
 
+pub use self::file_template::store_file_regex;
 pub use self::uid::Uid;
 
 /// A store as a Stack reaches it.

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::keys::KeyGroups;
+use super::path::Path;
 use super::rules::Rule;
 
 /// How a new file is encrypted. A creation rule of `.sops.yaml` gives one.
@@ -13,6 +14,20 @@ pub struct Creation {
     pub selection: Option<Selection>,
     /// Whether the MAC leaves out what is not encrypted, so that it can be changed by hand.
     pub mac_only_encrypted: bool,
+}
+
+impl Creation {
+    /// Whether the value at `path` of a new file is encrypted, as far as keys say it; `None` where comments do.
+    ///
+    /// # Errors
+    /// An expression that is none, or too large.
+    pub fn encrypts(&self, path: &Path) -> Result<Option<bool>, Error> {
+        let rule = match &self.selection {
+            Some(selection) => selection.rule()?,
+            None => Rule::default_rule(),
+        };
+        Ok(rule.encrypts(path))
+    }
 }
 
 /// Which values are encrypted. A rule that matches a key holds for everything below it.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::block;
 use super::cipher::Cipher;
+use super::decrypt;
 use super::document::Document;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
@@ -16,7 +17,6 @@ use super::plain::{Plain, Value, new_data_key, time};
 use super::read;
 use super::tree::{self, Map};
 use super::write;
-use super::{decrypt, rules};
 use crate::value::SecretValue;
 
 /// An encrypted file, decrypted, that can be changed and written back.
@@ -72,12 +72,7 @@ impl Editor {
     /// stands around the value: none.
     #[must_use]
     pub fn encrypts(&self, path: &Path) -> Option<bool> {
-        let rule = &self.metadata.rule;
-        if rule.is_for_comments() {
-            return None;
-        }
-        let siblings = rules::Siblings::default();
-        Some(path.keys().fold(rule.at_root(), |position, key| position.below(key, &siblings)).is_encrypted())
+        self.metadata.rule.encrypts(path)
     }
 
     /// Puts a value into the first document. See [`Plain::set`].

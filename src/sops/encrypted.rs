@@ -3,7 +3,7 @@
 use super::document::{self, Document};
 use super::error::Error;
 use super::format::Format;
-use super::keys::{self, KeySource};
+use super::keys::{self, KeyGroups, KeySource};
 use super::limits::Limits;
 use super::metadata::Metadata;
 use super::tree::Map;
@@ -46,6 +46,14 @@ impl Encrypted {
     #[must_use]
     pub fn recipients(&self) -> Vec<String> {
         self.metadata.recipients()
+    }
+
+    /// Who can open the file and how many groups that takes, as an update of its recipients wants it. Not authenticated.
+    #[must_use]
+    pub fn key_groups(&self) -> KeyGroups {
+        let (groups, threshold) = (&self.metadata.groups, self.metadata.threshold);
+        let recipients = groups.iter().map(|group| group.iter().map(|listed| listed.key.recipient.clone()).collect());
+        KeyGroups { groups: recipients.collect(), threshold: (groups.len() > 1).then_some(threshold) }
     }
 
     /// Opens the data key with `keys`, decrypts every value and checks the MAC.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::block;
 use super::cipher::{Cipher, DATA_KEY_BYTES, fill_random};
 use super::creation::Creation;
+use super::document::Document;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
 use super::flat;
@@ -177,6 +178,25 @@ impl Plain {
         }
         let mut text = write::plain(self.format, &self.documents, &Limits::default())?;
         Ok(SecretValue::from(std::mem::take(&mut *text)))
+    }
+
+    /// The plain file as an edit of `source`, from which it was read: what did not change stays as it is there.
+    ///
+    /// # Errors
+    /// As [`Plain::to_file`].
+    pub fn to_edited_file(&self, source: &SecretValue) -> Result<SecretValue, Error> {
+        let Ok(source) = std::str::from_utf8(source.expose()) else { return self.to_file() };
+        if self.format == Format::Binary {
+            return self.to_file();
+        }
+        let mut text = write::plain_in_place(self.format, source, &self.documents, &Limits::default())?;
+        Ok(SecretValue::from(std::mem::take(&mut *text)))
+    }
+
+    /// The values as they are now.
+    #[must_use]
+    pub fn document(&self) -> Document {
+        Document::new(self.documents.first().map(super::tree::copy).unwrap_or_default())
     }
 
     /// Encrypts as a new file: with a new data key, for the recipients and by the rule of `creation`. `now` is what the file

@@ -3,6 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::error::Error;
+use super::path::Path;
 
 /// What SOPS takes where a file names no rule.
 const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
@@ -85,6 +86,15 @@ impl Rule {
             Rule::UnencryptedCommentRegex(regex) => ("unencrypted_comment_regex", regex.as_str()),
             Rule::EncryptedCommentRegex(regex) => ("encrypted_comment_regex", regex.as_str()),
         }
+    }
+
+    /// Whether the value at `path` is encrypted, as far as keys say it; `None` where comments do.
+    pub(super) fn encrypts(&self, path: &Path) -> Option<bool> {
+        if self.is_for_comments() {
+            return None;
+        }
+        let siblings = Siblings::default();
+        Some(path.keys().fold(self.at_root(), |position, key| position.below(key, &siblings)).is_encrypted())
     }
 
     /// The names of the metadata fields that set a rule.

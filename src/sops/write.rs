@@ -55,6 +55,23 @@ pub(super) fn plain(format: Format, documents: &[Map], limits: &Limits) -> Resul
     whole(format, documents, &Style::default(), false, limits)
 }
 
+/// A file of `documents` without metadata; what did not change stays as it is in `source`, if the change allows.
+///
+/// # Errors
+/// As [`encrypted`].
+pub(super) fn plain_in_place(format: Format, source: &str, documents: &[Map], limits: &Limits) -> Result<Text, Error> {
+    let old = read::documents(format, source.as_bytes(), limits)?;
+    let style = style_of(format, source);
+    if let Some(text) = layout::splice(format, source, &old, documents, &style)
+        && let Ok(read) = read::documents(format, text.as_bytes(), limits)
+        && read.len() == documents.len()
+        && read.iter().zip(documents).all(|(read, meant)| same_map(read, meant))
+    {
+        return Ok(text);
+    }
+    whole(format, documents, &style, false, limits)
+}
+
 fn bytes(mut text: Text) -> Vec<u8> {
     std::mem::take(&mut *text).into_bytes()
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use age::secrecy::ExposeSecret as _;
 use async_trait::async_trait;
-use atmos_secrets::backend::sops::{ClusterSource, Sops, SourceKind};
-use atmos_secrets::backend::{Backend, Error, ErrorKind, Key};
+use atmos_secrets::backend::sops::{ClusterSource, NewFiles, Sops, SourceKind, Writer};
+use atmos_secrets::backend::{Backend, DeleteMode, Error, ErrorKind, Key, Precondition};
 use atmos_secrets::cluster::Objects;
-use atmos_secrets::sops::{AgeKeys, KeySource, MasterKey};
+use atmos_secrets::sops::{AgeKeys, AgeRecipients, KeySource, MasterKey};
 use atmos_secrets::value::SecretValue;
 use e2e::tools::{self, Tool};
 use kube::Api;
@@ -126,12 +126,20 @@ impl Files {
         }
     }
 
+    /// As a person has it at the command line.
     fn with(&self, objects: Objects, names: &[&str], identity: &Identity, allowed: &[&str]) -> Arc<dyn Backend> {
+        let new_files = NewFiles::For(vec![identity.recipient.clone()]);
+        let writer = Writer { wrapper: Box::new(AgeRecipients), new_files, overwrites_managed: false };
+        Arc::new(self.read_only(objects, names, identity, allowed).with_writer(writer))
+    }
+
+    /// As the operator has it.
+    fn read_only(&self, objects: Objects, names: &[&str], identity: &Identity, allowed: &[&str]) -> Sops {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let source = ClusterSource::new(objects, self.cluster.namespace.clone(), self.kind, names);
         let keys = AgeKeys::parse("test key", &identity.value()).unwrap();
         let keys = Counting { keys, opened: Arc::clone(&self.opened) };
-        Arc::new(Sops::new(Box::new(source), Box::new(keys), allowed.iter().map(|name| (*name).to_owned())))
+        Sops::new(Box::new(source), Box::new(keys), allowed.iter().map(|name| (*name).to_owned()))
     }
 
     fn over(&self, names: &[&str]) -> Arc<dyn Backend> {
@@ -222,6 +230,20 @@ async fn sops_files_in_a_config_map_keep_the_guarantees() {
 #[tokio::test]
 async fn sops_files_in_a_secret_keep_the_guarantees() {
     suite::run(&Files::new(SourceKind::Secret, "sops-secrets").await).await;
+}
+
+#[tokio::test]
+async fn the_operator_writes_no_file() {
+    let files = Files::new(SourceKind::ConfigMap, "sops-read").await;
+    files.set(&[("KEPT", CANARY.as_bytes())]).await;
+    let backend = files.read_only(files.cluster.objects.clone(), &[OBJECT], &files.identity, &[]);
+    let capabilities = backend.capabilities();
+    assert!(!capabilities.write && !capabilities.delete);
+    let key = files.key("KEPT");
+    let written = backend.write(&key, &SecretValue::new(b"new".to_vec()), Precondition::None).await;
+    assert_eq!(written.unwrap_err().kind, ErrorKind::Unsupported);
+    assert_eq!(backend.delete(&key, DeleteMode::Purge).await.unwrap_err().kind, ErrorKind::Unsupported);
+    assert!(only(backend.read(&[key]).await).unwrap().value.equals(CANARY.as_bytes()));
 }
 
 #[tokio::test]

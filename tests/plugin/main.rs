@@ -5,13 +5,19 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod azure;
+mod cluster_files;
+mod delete;
 mod describe;
 mod faults;
+mod files;
 mod fixture;
 mod gcp;
 mod get;
+mod keygen;
 mod list;
+mod local_files;
 mod operator;
+mod rekey;
 mod seclusion;
 mod set;
 mod sops;

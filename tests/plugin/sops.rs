@@ -9,13 +9,13 @@ use crate::fixture::Fixture;
 use crate::store::CANARY;
 
 /// The public and the secret half of a new age identity.
-fn identity() -> (String, String) {
+pub fn identity() -> (String, String) {
     let identity = age::x25519::Identity::generate();
     (identity.to_public().to_string(), identity.to_string().expose_secret().to_owned())
 }
 
 /// Encrypts a YAML document with the real `sops`.
-async fn encrypt(fixture: &Fixture, recipient: &str, document: &str) -> String {
+pub async fn encrypt(fixture: &Fixture, recipient: &str, document: &str) -> String {
     let sops = e2e::tools::path(e2e::tools::Tool::Sops).await.expect("sops");
     let file = fixture.home().join("plain.yaml");
     std::fs::write(&file, document).expect("a file");
@@ -100,18 +100,6 @@ async fn the_clusters_key_is_used_only_when_asked() {
     let states: Vec<&str> =
         verified.as_array().expect("rows").iter().filter_map(|row| row["status"].as_str()).collect();
     assert_eq!(states, ["missing", "initialized"], "NONE, then TOKEN: {verified}");
-}
-
-#[tokio::test]
-async fn a_file_cannot_be_written_yet() {
-    let fixture = Fixture::new("sops").await;
-    sealed(&fixture).await;
-    fixture.run_with_input(&["set", "TOKEN", "--stdin", "--force"], b"new").await.is(
-        3,
-        "",
-        "error: Unsupported: Store/files is of kind sops, which this version cannot write\n\
-         hint: edit the file prod.enc.yaml with `sops`, then apply the ConfigMap or Secret that holds it\n",
-    );
 }
 
 #[tokio::test]

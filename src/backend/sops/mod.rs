@@ -8,13 +8,17 @@
 //!   say is therefore not authenticated; a read is.
 //! - An object that cannot be read fails only the keys that no other object has.
 //! - `allowedRecipients` is checked before decryption: a file that somebody else can open, too, is refused.
-//! - There are no versions, and nothing can be written: files are edited with `sops` and applied.
+//! - There are no versions. With a [`Writer`], which a person at the command line has and the operator has not, values are
+//!   set and deleted in place: what does not change keeps its ciphertext. A change meets the file as it was read, or is
+//!   made anew; an object that a GitOps tool manages is not written.
 
 mod error;
 mod keys;
+mod rekey;
 mod source;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +27,10 @@ use async_trait::async_trait;
 
 use self::error::from_sops;
 pub use self::keys::Keyring;
-pub use self::source::{ClusterSource, Files, Source, SourceKind};
+pub use self::rekey::{Rekey, Rekeyed};
+pub use self::source::{ClusterSource, FileChange, Files, Source, SourceKind};
+use self::write::Change;
+pub use self::write::{CreationRule, NewFiles, Writer};
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 use crate::sops::{AgeKeys, Document, Encrypted, Format, KeySource};
 use crate::value::SecretValue;
@@ -34,6 +41,8 @@ pub struct Sops {
     keys: Box<dyn KeySource>,
     /// Empty: any.
     allowed_recipients: BTreeSet<String>,
+    /// None: nothing can be written.
+    writer: Option<Writer>,
 }
 
 /// Everything that one call has read.
@@ -41,10 +50,19 @@ struct Snapshot {
     objects: Vec<Files>,
 }
 
-/// One file, and how messages name it.
+/// One file, where it is, and how messages name it.
 struct Parsed {
     label: String,
+    format: Format,
     encrypted: Encrypted,
+}
+
+/// A file of a snapshot.
+struct Found<'a> {
+    /// The place of its object.
+    place: usize,
+    object: &'a str,
+    bytes: &'a SecretValue,
 }
 
 impl Sops {
@@ -55,31 +73,36 @@ impl Sops {
         keys: Box<dyn KeySource>,
         allowed_recipients: impl IntoIterator<Item = String>,
     ) -> Self {
-        Self { source, keys, allowed_recipients: allowed_recipients.into_iter().collect() }
+        Self { source, keys, allowed_recipients: allowed_recipients.into_iter().collect(), writer: None }
+    }
+
+    /// The same, with all that changes need.
+    #[must_use]
+    pub fn with_writer(self, writer: Writer) -> Self {
+        Self { writer: Some(writer), ..self }
+    }
+
+    fn is_allowed(&self, recipient: &str) -> bool {
+        self.allowed_recipients.is_empty() || self.allowed_recipients.contains(recipient)
     }
 
     /// Parses one file and checks who can open it.
     fn parse(&self, snapshot: &Snapshot, file: &str) -> Result<Parsed, Error> {
-        let (object, bytes) = snapshot.find(file)?;
+        let Found { place: _, object, bytes } = snapshot.find(file)?;
         let label = format!("{file} of {object}");
-        let Some(format) = Format::from_file_name(file) else {
-            let message = format!("{label}: the name ends in none of .yaml, .yml, .json, .env, .ini");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        };
+        let format = Format::from_file_name(file).ok_or_else(|| no_format(&label))?;
         let encrypted = Encrypted::parse(format, bytes.expose()).map_err(|error| from_sops(&error, &label))?;
-        if !self.allowed_recipients.is_empty() {
-            let recipients = encrypted.recipients();
-            if let Some(stranger) = recipients.iter().find(|recipient| !self.allowed_recipients.contains(*recipient)) {
-                let stranger: String = stranger.escape_debug().take(96).collect();
-                let message = format!("{label} is encrypted to {stranger}, which is not in allowedRecipients");
-                return Err(Error::new(ErrorKind::PermissionDenied, message));
-            }
+        let recipients = encrypted.recipients();
+        if let Some(stranger) = recipients.iter().find(|recipient| !self.is_allowed(recipient)) {
+            let stranger: String = stranger.escape_debug().take(96).collect();
+            let message = format!("{label} is encrypted to {stranger}, which is not in allowedRecipients");
+            return Err(Error::new(ErrorKind::PermissionDenied, message));
         }
-        Ok(Parsed { label, encrypted })
+        Ok(Parsed { label, format, encrypted })
     }
 
     async fn decrypt(&self, snapshot: &Snapshot, file: &str) -> Result<Document, Error> {
-        let Parsed { label, encrypted } = self.parse(snapshot, file)?;
+        let Parsed { label, format: _, encrypted } = self.parse(snapshot, file)?;
         encrypted.decrypt(&*self.keys).await.map_err(|error| from_sops(&error, &label))
     }
 }
@@ -90,18 +113,18 @@ impl Snapshot {
     }
 
     /// The one object that has the file.
-    fn find(&self, file: &str) -> Result<(&str, &SecretValue), Error> {
-        let mut found = None;
+    fn find(&self, file: &str) -> Result<Found<'_>, Error> {
+        let mut found: Option<Found<'_>> = None;
         let mut unread = None;
-        for Files { object, files } in &self.objects {
+        for (place, Files { object, revision: _, managed_by: _, files }) in self.objects.iter().enumerate() {
             match files {
                 Ok(files) => {
                     let Some(bytes) = files.get(file) else { continue };
-                    if let Some((other, _)) = found {
+                    if let Some(Found { place: _, object: other, bytes: _ }) = found {
                         let message = format!("{file} is in {other} and in {object}: remove it from one");
                         return Err(Error::new(ErrorKind::Ambiguous, message));
                     }
-                    found = Some((object.as_str(), bytes));
+                    found = Some(Found { place, object, bytes });
                 }
                 Err(error) => unread = unread.or(Some(error)),
             }
@@ -154,13 +177,19 @@ fn unsupported(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what)
 }
 
-const READ_ONLY: &str = "a store of kind sops cannot be written: edit the file with `sops` and apply it";
+fn no_format(label: &str) -> Error {
+    let message = format!("{label}: the name ends in none of .yaml, .yml, .json, .env, .ini");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+const READ_ONLY: &str = "the files of this store are not written from here: use `kubectl atmos-secret set`";
 
 #[async_trait]
 impl Backend for Sops {
     fn capabilities(&self) -> Capabilities {
         // One call reads all objects whatever the number of keys.
-        Capabilities { write: false, delete: false, list: true, versions: false, batch: usize::MAX }
+        let write = self.writer.is_some();
+        Capabilities { write, delete: write, list: true, versions: false, batch: usize::MAX }
     }
 
     async fn read(&self, keys: &[Key]) -> Vec<Result<Versioned, Error>> {
@@ -204,12 +233,20 @@ impl Backend for Sops {
         keys.iter().map(&mut answer).collect()
     }
 
-    async fn write(&self, _key: &Key, _value: &SecretValue, _precondition: Precondition) -> Result<String, Error> {
-        Err(unsupported(READ_ONLY))
+    async fn write(&self, key: &Key, value: &SecretValue, precondition: Precondition) -> Result<String, Error> {
+        let must_be_absent = match precondition {
+            Precondition::None => false,
+            Precondition::Absent => true,
+            Precondition::Version(_) => return Err(unsupported("a store of kind sops has no versions")),
+        };
+        self.change(key, &Change::Set { value, must_be_absent }).await?;
+        Ok(String::new())
     }
 
-    async fn delete(&self, _key: &Key, _mode: DeleteMode) -> Result<(), Error> {
-        Err(unsupported(READ_ONLY))
+    async fn delete(&self, key: &Key, mode: DeleteMode) -> Result<(), Error> {
+        // There is no way back here, so both modes are one.
+        let (DeleteMode::Recoverable | DeleteMode::Purge) = mode;
+        self.change(key, &Change::Remove).await
     }
 
     /// Names in every file that is a SOPS file. Other files of the objects are passed over.

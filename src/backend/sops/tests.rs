@@ -24,9 +24,9 @@ impl Source for Laid {
         };
         self.objects
             .iter()
-            .map(|(object, found)| Files {
-                object: (*object).to_owned(),
-                files: found.as_ref().map(files).map_err(|kind| Error::new(*kind, "cannot read the object")),
+            .map(|(object, found)| {
+                let files = found.as_ref().map(files).map_err(|kind| Error::new(*kind, "cannot read the object"));
+                Files::new((*object).to_owned(), files)
             })
             .collect()
     }

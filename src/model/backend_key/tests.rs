@@ -220,6 +220,33 @@ fn lays_out_files_and_secrets() {
     }
 }
 
+/// The table of Atmos's own layout, without its `path`.
+#[test]
+fn a_tree_of_files_is_laid_out_as_in_atmos() {
+    let sops = KeyLayout::new(StoreKind::Sops);
+    let template = KeyLayout {
+        file: Some(FileTemplate::parse("{{ .atmos_stack }}.{{ .atmos_component }}.yaml").unwrap()),
+        ..sops.clone()
+    };
+    let prefixed = layout(StoreKind::Sops, "team/payments", "-");
+    for (layout, stack, component, file) in [
+        (&sops, "dev", "", "dev.enc.yaml"),
+        (&sops, "dev", "api", "dev.api.enc.yaml"),
+        (&sops, "dev", "net/vpc", "dev.net/vpc.enc.yaml"),
+        (&sops, "", "", "global.enc.yaml"),
+        (&template, "dev", "net/vpc", "dev.net/vpc.yaml"),
+        (&prefixed, "dev", "net/vpc", "team.payments.dev.net/vpc.enc.yaml"),
+    ] {
+        let coordinate = coordinate(stack, component, "K");
+        assert_eq!(layout.tree_file(&coordinate), file);
+        assert_eq!(
+            layout.key(&coordinate).unwrap(),
+            format!("{}#K", file.replace('/', ".")),
+            "the same in the cluster"
+        );
+    }
+}
+
 #[test]
 fn keeps_the_limits_of_the_services() {
     let long = "k".repeat(2000);

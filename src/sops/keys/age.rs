@@ -72,6 +72,15 @@ impl AgeKeys {
         Ok(Self { identities })
     }
 
+    /// A new X25519 identity, as a line of an identities file without its end, and its public recipient.
+    #[must_use]
+    pub fn generate() -> (SecretValue, String) {
+        use age::secrecy::ExposeSecret as _;
+        let identity = age::x25519::Identity::generate();
+        let line = identity.to_string();
+        (SecretValue::new(line.expose_secret().as_bytes().to_vec()), identity.to_public().to_string())
+    }
+
     /// Adds the identities of `other`.
     pub fn extend(&mut self, other: Self) {
         self.identities.extend(other.identities);

@@ -5,6 +5,8 @@ mod age;
 mod groups;
 mod recipient;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 pub use self::age::{AgeKeys, AgeRecipients};
@@ -70,6 +72,25 @@ pub struct Wrapped {
     pub recipient: Recipient,
     /// What the file holds as `enc`.
     pub encrypted: String,
+}
+
+/// Keys that are shared are the keys that they are.
+#[async_trait]
+impl<K: KeySource + ?Sized> KeySource for Arc<K> {
+    fn names(&self) -> Vec<String> {
+        (**self).names()
+    }
+
+    async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, Error> {
+        (**self).open(master_key).await
+    }
+}
+
+#[async_trait]
+impl<K: KeyWrapper + ?Sized> KeyWrapper for Arc<K> {
+    async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error> {
+        (**self).wrap(recipient, data_key).await
+    }
 }
 
 /// Several sources are one: each is asked in turn.
