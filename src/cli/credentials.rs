@@ -23,6 +23,7 @@ use reqwest::Url;
 
 use super::compiled::Compiled;
 use super::{identities, process};
+use crate::api::store::Sops;
 use crate::backend::credentials::UserCredentials;
 use crate::backend::credentials::azure::{AzureApplication, AzureProof};
 use crate::backend::credentials::gcp::Personal;
@@ -49,10 +50,34 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef, opens_files: bool) -> 
         false => None,
     };
     let age = match opens_files && compiled.is_sops(store) {
-        true => identities::of_user().map_err(|failure| Error::new(ErrorKind::Unauthenticated, failure.message))?,
+        true => age_identities()?,
         false => Vec::new(),
     };
     Ok(UserCredentials { vault, gcp, azure, age })
+}
+
+/// What the keys of a store's SOPS files need.
+///
+/// # Errors
+/// As [`of_user`].
+pub fn for_files(sops: &Sops) -> Result<UserCredentials, Error> {
+    let vault = match sops.vault_transit.is_some() {
+        true => vault_token(&process::variable)?,
+        false => None,
+    };
+    let gcp = match sops.gcp_kms.is_some() {
+        true => google(&process::variable)?,
+        false => None,
+    };
+    let azure = match sops.azure_key_vault.is_some() {
+        true => azure_application(&process::variable)?,
+        false => None,
+    };
+    Ok(UserCredentials { vault, gcp, azure, age: age_identities()? })
+}
+
+fn age_identities() -> Result<Vec<(String, SecretValue)>, Error> {
+    identities::of_user().map_err(|failure| Error::new(ErrorKind::Unauthenticated, failure.message))
 }
 
 /// Where Azure's tools log in, if the environment says so.

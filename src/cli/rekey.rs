@@ -8,17 +8,17 @@ use clap::Args;
 use super::compiled::access;
 use super::context::{Cluster, ClusterArgs, StoreArgs};
 use super::exit::{Exit, Failure};
-use super::identities;
 use super::local::{FileArgs, LocalFiles, sops_files};
 use super::printer::Printer;
 use super::set::store_failed;
 use super::sops_stores::{self, SopsStore};
+use super::{credentials, identities};
 use crate::api::Reason;
 use crate::backend::ErrorKind;
 use crate::backend::connect::{self, ConnectRequest, NewFiles, Rekey, Rekeyed, Sops};
 use crate::backend::credentials::{Credentials, StoreRights, UserCredentials};
 use crate::cluster::Objects;
-use crate::sops::{AwsKmsKey, Recipient};
+use crate::sops::Recipient;
 
 /// Add and remove recipients of the SOPS files of a store, and give them new data keys
 ///
@@ -29,7 +29,7 @@ use crate::sops::{AwsKmsKey, Recipient};
 pub struct RekeyArgs {
     /// The Store, or ClusterStore/NAME; may be left out if the namespace has only one of kind sops, and with --local
     store: Option<String>,
-    /// A recipient that can open the files, too: age1…, ssh-…, an ARN of AWS KMS; may be given again
+    /// A recipient that can open the files, too, as .sops.yaml would have it: age1…, an ARN, a URL; may be given again
     #[arg(long, value_name = "RECIPIENT", required_unless_present_any = ["rm", "rotate"])]
     add: Vec<String>,
     /// A recipient that can open them no more, as the files name it; may be given again
@@ -79,22 +79,22 @@ pub async fn run(cluster: &ClusterArgs, args: &RekeyArgs, printer: &mut Printer)
 
 /// The files: those of a folder, which need no cluster unless a Store is named, or those of a Store.
 async fn open(cluster: &ClusterArgs, args: &RekeyArgs) -> Result<Sops, Failure> {
-    let of_user = || identities::of_user().map(|age| UserCredentials { age, ..UserCredentials::default() });
     let names = args.files.folder_named().map(sops_files).transpose()?;
     if let (Some(names), Some(folder)) = (&names, args.files.folder_named())
         && args.store.is_none()
         && !args.files.cluster_key
     {
         let source = Box::new(LocalFiles::new(folder, names.iter().cloned()));
-        let files = connect::local_files(&of_user()?, source, NewFiles::For(Vec::new()));
+        let user = UserCredentials { age: identities::of_user()?, ..UserCredentials::default() };
+        let files = connect::local_files(&user, source, NewFiles::For(Vec::new()));
         return files.map_err(|error| store_failed(&error));
     }
     let cluster = Cluster::connect(cluster).await?;
     let store = sops_stores::choose(&cluster, args.store.as_deref(), &args.stores.operator_namespace).await?;
-    let SopsStore { title, namespace, connection, sops: _, recipients } = store;
+    let SopsStore { title, namespace, connection, sops, recipients } = store;
     let credentials = match args.files.cluster_key {
         true => Credentials::OfStore(StoreRights::default()),
-        false => Credentials::OfUser(of_user()?),
+        false => Credentials::OfUser(credentials::for_files(&sops).map_err(|error| store_failed(&error))?),
     };
     let request = ConnectRequest {
         store: title,
@@ -161,16 +161,38 @@ fn recipient(text: &str) -> Result<Recipient, Failure> {
             Reason::Unsupported
         )));
     }
-    if text.starts_with("age1") || text.starts_with("ssh-") {
-        return Ok(Recipient::Age(text.to_owned()));
+    Recipient::parse(text).ok_or_else(|| {
+        Failure::usage(format!("{text} is no recipient that can be added here")).hint(
+            "age1…, ssh-ed25519 …, ssh-rsa …, arn:aws:kms:…, projects/…/cryptoKeys/…, https://….vault.azure.net/keys/…, or \
+             https://…/v1/MOUNT/keys/KEY of Vault's transit engine",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sops::MasterKeyKind;
+
+    #[test]
+    fn recipients_of_every_kind_are_told_apart() {
+        for (text, kind) in [
+            ("age1lzd99uklcjnc0e7d860axevet2cz99ce9pq6tzuzd05l5nr28ams36nvun", Some(MasterKeyKind::Age)),
+            ("ssh-ed25519 AAAA me@host", Some(MasterKeyKind::Age)),
+            (
+                "arn:aws:kms:us-east-1:123456789012:key/0f1e+arn:aws:iam::123456789012:role/r",
+                Some(MasterKeyKind::AwsKms),
+            ),
+            ("projects/p/locations/global/keyRings/r/cryptoKeys/k", Some(MasterKeyKind::GcpKms)),
+            ("https://name.vault.azure.net/keys/k/0f1e", Some(MasterKeyKind::AzureKeyVault)),
+            ("https://vault.example.com:8200/v1/transit/keys/k", Some(MasterKeyKind::VaultTransit)),
+            ("FBC7B9E2A4F9289AC0C1D4843D16CEE4A27381B4", None),
+            ("https://example.com/", None),
+            ("", None),
+        ] {
+            assert_eq!(recipient(text).ok().map(|recipient| recipient.kind()), kind, "{text}");
+        }
+        let private = recipient("AGE-SECRET-KEY-1CANARY").err().map(|failure| failure.message).unwrap_or_default();
+        assert!(private.contains("private half") && !private.contains("CANARY"), "{private}");
     }
-    if text.starts_with("arn:") {
-        let (arn, role) = match text.split_once('+') {
-            Some((arn, role)) => (arn, Some(role.to_owned())),
-            None => (text, None),
-        };
-        return Ok(Recipient::AwsKms(AwsKmsKey { arn: arn.to_owned(), role, ..AwsKmsKey::default() }));
-    }
-    Err(Failure::usage(format!("{text} is no recipient that can be added here"))
-        .hint("age1…, ssh-ed25519 …, ssh-rsa …, arn:aws:kms:…; others go through .sops.yaml and `sops updatekeys`"))
 }

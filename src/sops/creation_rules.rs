@@ -257,6 +257,26 @@ fn vault_key(uri: &str) -> Option<Recipient> {
     })
 }
 
+impl Recipient {
+    /// A recipient by the text that a creation rule has for it: `age1…`, `ssh-…`, an ARN of AWS KMS (with `+` and the ARN
+    /// of a role, or without), a resource id of Google Cloud KMS, the URL of a key in Azure Key Vault or in Vault's transit
+    /// engine. None for what is no such text; whether the key exists is not known.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.starts_with("age1") || text.starts_with("ssh-") {
+            return Some(Self::Age(text.to_owned()));
+        }
+        if text.starts_with("arn:") {
+            return Some(aws_kms(text, None));
+        }
+        if text.starts_with("projects/") && text.contains("/cryptoKeys/") {
+            return Some(gcp_kms(text.to_owned()));
+        }
+        vault_key(text).or_else(|| azure_key(text))
+    }
+}
+
 fn bad(field: &str, problem: &'static str) -> Error {
     Error::BadCreationRules { field: shown(field), problem }
 }

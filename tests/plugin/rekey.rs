@@ -153,3 +153,46 @@ async fn the_files_of_the_cluster_too() {
         assert!(!opens(&fixture, &secret, &file).await && opens(&fixture, &other, &file).await);
     }
 }
+
+#[tokio::test]
+async fn from_age_to_the_transit_engine_of_vault_and_back() {
+    let fixture = Fixture::new("rekey").await;
+    let vault = e2e::Vault::shared().await.expect("a Vault");
+    let mount = format!("transit/{}", fixture.namespace);
+    vault.must("POST", &format!("sys/mounts/{mount}"), json!({"type": "transit"})).await.expect("an engine");
+    vault.must("POST", &format!("{mount}/keys/files"), json!({})).await.expect("a key");
+    let uri = format!("{}/v1/{mount}/keys/files", vault.url());
+    let (recipient, secret) = identity();
+    let token = json!({"token": {"secret": "of-the-operator", "key": "token"}});
+    fixture
+        .apply(json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "files"},
+                      "spec": {"sops": {"source": {"configMaps": ["files"]},
+                                        "vaultTransit": {"address": vault.url(), "auth": token}}}}))
+        .await;
+    let sealed = encrypt(&fixture, &recipient, &format!("TOKEN: {CANARY}\n")).await;
+    fixture
+        .apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a.enc.yaml": sealed}}))
+        .await;
+    let maps: Api<ConfigMap> = Api::namespaced(fixture.client.clone(), &fixture.namespace);
+    let file = fixture.home().join("a.enc.yaml");
+    let fetch = async || {
+        let data = maps.get("files").await.expect("the ConfigMap").data.expect("data");
+        fs::write(&file, &data["a.enc.yaml"]).expect("a file");
+    };
+    let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
+    let loopback = "--allow-loopback-endpoints";
+    let with_key = fixture.with_variable("SOPS_AGE_KEY", secret.as_str());
+    let moved = with_key.run(&["rekey", "--add", &uri, "--rm", &recipient, "--rotate", loopback]).await;
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert!(!moved.stderr.contains(CANARY) && !moved.stderr.contains(vault.root_token()), "{moved:?}");
+    fetch().await;
+    assert!(!fs::read_to_string(&file).expect("a file").contains(&recipient));
+    assert!(opens(&with_key, "", &file).await, "sops opens it with the token alone");
+
+    let fixture = with_key.with_variable("SOPS_AGE_KEY", "");
+    let back = fixture.run(&["rekey", "--add", &recipient, "--rm", &uri, loopback]).await;
+    assert_eq!(back.code, 0, "{back:?}");
+    fetch().await;
+    let fixture = fixture.with_variable("VAULT_TOKEN", "");
+    assert!(opens(&fixture, &secret, &file).await, "and with the age key alone");
+}
