@@ -59,7 +59,7 @@ impl Editor {
     /// The values as they are now.
     #[must_use]
     pub fn document(&self) -> Document {
-        Document::new(self.plain.documents.first().map(tree::copy).unwrap_or_default())
+        self.plain.document()
     }
 
     /// Whether there is a value, or null, at `path` in the first document.

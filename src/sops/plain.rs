@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::block;
 use super::cipher::{Cipher, DATA_KEY_BYTES, fill_random};
 use super::creation::Creation;
+use super::document::Document;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
 use super::flat;
@@ -17,7 +18,7 @@ use super::read;
 use super::rules::Rule;
 use super::scalar::canonical_float;
 use super::scalar::canonical_time;
-use super::tree::{Entry, Item, Kind, Map, Node, Scalar};
+use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar};
 use super::write;
 use crate::value::SecretValue;
 
@@ -126,6 +127,12 @@ impl Plain {
         self.format
     }
 
+    /// The values of the first document as they are now.
+    #[must_use]
+    pub fn document(&self) -> Document {
+        Document::new(self.documents.first().map(tree::copy).unwrap_or_default())
+    }
+
     /// Whether there is a value, or null, at `path` in the first document.
     #[must_use]
     pub fn contains(&self, path: &Path) -> bool {
@@ -166,7 +173,7 @@ impl Plain {
     /// [`Error::Unwritable`] where the format cannot hold the values.
     pub fn to_file(&self) -> Result<SecretValue, Error> {
         if self.format == Format::Binary {
-            let data = self.documents.first().and_then(|document| super::tree::get(document, BINARY_KEY));
+            let data = self.documents.first().and_then(|document| tree::get(document, BINARY_KEY));
             return match data {
                 Some(Node::Scalar(data)) => Ok(SecretValue::new(data.text.expose().to_vec())),
                 Some(Node::Null | Node::List(_) | Node::Map(_)) | None => Err(Error::Unwritable {
