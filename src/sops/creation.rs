@@ -80,6 +80,8 @@ impl Selection {
     /// The expression is none, or too large.
     pub(super) fn rule(&self) -> Result<Rule, Error> {
         let (field, text) = self.field();
-        Rule::from_fields(vec![(field, text.to_owned())])
+        // As in `sops`, where an empty field is as good as none: taken by its letter, an empty suffix would be every key's.
+        let fields = if text.is_empty() { Vec::new() } else { vec![(field, text.to_owned())] };
+        Rule::from_fields(fields)
     }
 }

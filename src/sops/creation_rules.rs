@@ -4,10 +4,9 @@
 //! none. `key_groups` win over the lists beside them. Lists are text with commas or YAML lists. Aliases and merge keys
 //! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups.
 
-use regex::RegexBuilder;
-
 use super::creation::{Creation, Selection};
 use super::error::{Error, shown};
+use super::expression::Expression;
 use super::format::Format;
 use super::keys::{AwsKmsKey, KeyGroups, Recipient};
 use super::limits::Limits;
@@ -64,13 +63,9 @@ impl CreationRules {
             let fields = Fields::of(&format!("creation_rules[{index}]."), rule);
             let matches = match fields.text("path_regex")?.filter(|regex| !regex.is_empty()) {
                 None => true,
-                Some(regex) => {
-                    let regex =
-                        RegexBuilder::new(&regex).size_limit(1 << 20).dfa_size_limit(1 << 20).nest_limit(50).build();
-                    let regex = regex
-                        .map_err(|_| fields.bad("path_regex", "is not a regular expression, or too large a one"))?;
-                    regex.is_match(path)
-                }
+                Some(regex) => Expression::new(&regex)
+                    .ok_or_else(|| fields.bad("path_regex", "is not a regular expression, or too large a one"))?
+                    .is_match(path),
             };
             if matches {
                 return creation(&fields).map(Some);

@@ -25,8 +25,9 @@ use crate::value::SecretValue;
 /// lines of the changed values, `lastmodified` and `mac`. Comments stay. Master keys and fields of the metadata that this
 /// library does not know stay as they are.
 ///
-/// A file that is not laid out in lines, or whose aliases stand in the way, is written anew where a change needs it: values
-/// and comments are the same, blank lines and quotes may differ, and aliases are written out.
+/// Where a change cannot be made in place (an INI file gains or loses a key, an alias stands for what changes, several things
+/// share a line), the file is written anew: values and comments are the same, blank lines and quotes may differ, and aliases
+/// are written out.
 pub struct Editor {
     source: String,
     pub(super) plain: Plain,
@@ -59,7 +60,7 @@ impl Editor {
     /// The values as they are now.
     #[must_use]
     pub fn document(&self) -> Document {
-        Document::new(self.plain.documents.first().map(tree::copy).unwrap_or_default())
+        self.plain.document()
     }
 
     /// Whether there is a value, or null, at `path` in the first document.

@@ -90,13 +90,13 @@ impl Walk<'_> {
         for (index, item) in items.iter().enumerate() {
             match item {
                 Item::Comment(comment) => {
-                    let marked = siblings.hide_next_values(position);
+                    let marked = siblings.alone_mark_next(position);
                     let (comment, encrypted) = self.comment(comment, position, &mut siblings)?;
                     if !encrypted {
                         sealed.push(Item::Comment(comment));
                         continue;
                     }
-                    // The next value would look as if no comment marked it.
+                    // An element to `sops`, it ends the reach of the comments above it: the next value would not be marked.
                     if marked {
                         return Err(self.unwritable(
                             "a list has an encrypted comment below the comment that marks the next value: `sops` cannot read that back",

@@ -85,6 +85,7 @@ mod emit;
 mod encrypt;
 mod encrypted;
 mod error;
+mod expression;
 mod flat;
 mod format;
 mod keys;

@@ -18,7 +18,7 @@ use super::read;
 use super::rules::Rule;
 use super::scalar::canonical_float;
 use super::scalar::canonical_time;
-use super::tree::{Entry, Item, Kind, Map, Node, Scalar};
+use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar};
 use super::write;
 use crate::value::SecretValue;
 
@@ -167,7 +167,7 @@ impl Plain {
     /// [`Error::Unwritable`] where the format cannot hold the values.
     pub fn to_file(&self) -> Result<SecretValue, Error> {
         if self.format == Format::Binary {
-            let data = self.documents.first().and_then(|document| super::tree::get(document, BINARY_KEY));
+            let data = self.documents.first().and_then(|document| tree::get(document, BINARY_KEY));
             return match data {
                 Some(Node::Scalar(data)) => Ok(SecretValue::new(data.text.expose().to_vec())),
                 Some(Node::Null | Node::List(_) | Node::Map(_)) | None => Err(Error::Unwritable {

@@ -1,28 +1,21 @@
 //! Which values of a file are encrypted: the one rule that its metadata names.
 
-use regex::{Regex, RegexBuilder};
-
 use super::error::Error;
+use super::expression::Expression;
 use super::path::Path;
 
 /// What SOPS takes where a file names no rule.
 const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
 
-/// Bytes that one compiled expression may take; real ones need a few thousand.
-const COMPILED_BYTES: usize = 1 << 20;
-
 /// The rule of one file. SOPS allows one at most.
-///
-/// Expressions are Go's (RE2). Rust's engine is of the same family but takes `\d`, `\w` and `\b` as Unicode; where that
-/// makes a difference, reading fails (a value would be encrypted, or not, against the rule), it never shows a wrong value.
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
     UnencryptedSuffix(String),
     EncryptedSuffix(String),
-    UnencryptedRegex(Regex),
-    EncryptedRegex(Regex),
-    UnencryptedCommentRegex(Regex),
-    EncryptedCommentRegex(Regex),
+    UnencryptedRegex(Expression),
+    EncryptedRegex(Expression),
+    UnencryptedCommentRegex(Expression),
+    EncryptedCommentRegex(Expression),
 }
 
 impl Rule {
@@ -39,15 +32,10 @@ impl Rule {
             });
         }
         let regex = |text: &str| {
-            RegexBuilder::new(text)
-                .size_limit(COMPILED_BYTES)
-                .dfa_size_limit(COMPILED_BYTES)
-                .nest_limit(50)
-                .build()
-                .map_err(|_| Error::BadMetadata {
-                    field: name.to_owned(),
-                    problem: "is not a regular expression, or too large a one",
-                })
+            Expression::new(text).ok_or_else(|| Error::BadMetadata {
+                field: name.to_owned(),
+                problem: "is not a regular expression, or too large a one",
+            })
         };
         match name {
             "unencrypted_suffix" => Ok(Rule::UnencryptedSuffix(text)),
@@ -81,10 +69,10 @@ impl Rule {
         match self {
             Rule::UnencryptedSuffix(suffix) => ("unencrypted_suffix", suffix),
             Rule::EncryptedSuffix(suffix) => ("encrypted_suffix", suffix),
-            Rule::UnencryptedRegex(regex) => ("unencrypted_regex", regex.as_str()),
-            Rule::EncryptedRegex(regex) => ("encrypted_regex", regex.as_str()),
-            Rule::UnencryptedCommentRegex(regex) => ("unencrypted_comment_regex", regex.as_str()),
-            Rule::EncryptedCommentRegex(regex) => ("encrypted_comment_regex", regex.as_str()),
+            Rule::UnencryptedRegex(regex) => ("unencrypted_regex", regex.text()),
+            Rule::EncryptedRegex(regex) => ("encrypted_regex", regex.text()),
+            Rule::UnencryptedCommentRegex(regex) => ("unencrypted_comment_regex", regex.text()),
+            Rule::EncryptedCommentRegex(regex) => ("encrypted_comment_regex", regex.text()),
         }
     }
 
@@ -187,9 +175,8 @@ pub(super) struct Siblings {
 }
 
 impl Siblings {
-    /// Whether an encrypted comment here would hide the mark of the next value: in a list it is an element to `sops`, and
-    /// ends the reach of the comments above it.
-    pub(super) fn hide_next_values(&self, position: Position<'_>) -> bool {
+    /// Whether a comment above marks the next value, which nothing further up marks.
+    pub(super) fn alone_mark_next(&self, position: Position<'_>) -> bool {
         self.marked && !position.marked
     }
 }

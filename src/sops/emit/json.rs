@@ -26,6 +26,17 @@ pub(super) fn on_one_line(node: &Node) -> Option<Text> {
     Some(text)
 }
 
+/// A pair, or without a key a value, whose own line stands `level` levels deep.
+pub(super) fn at_level(key: Option<&str>, node: &Node, level: usize, style: &Style) -> Option<Text> {
+    let mut text = Zeroizing::new(String::new());
+    if let Some(key) = key {
+        push_text(key, &mut text);
+        text.push_str(": ");
+    }
+    push(node, level, style, &mut text)?;
+    Some(text)
+}
+
 fn push(node: &Node, level: usize, style: &Style, text: &mut String) -> Option<()> {
     match node {
         Node::Null => text.push_str("null"),

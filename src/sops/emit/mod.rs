@@ -78,6 +78,11 @@ pub(super) fn lines(
     Some(style.line_ends(text))
 }
 
+/// A pair of JSON, or without a key a value, whose own line stands `level` levels deep.
+pub(super) fn json_at_level(key: Option<&str>, node: &Node, level: usize, style: &Style) -> Option<Text> {
+    json::at_level(key, node, level, style).map(|text| style.line_ends(text))
+}
+
 /// The text of a scalar of a format that has no kinds.
 fn flat_text(node: &Node) -> Option<&str> {
     match node {

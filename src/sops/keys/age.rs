@@ -169,10 +169,22 @@ pub struct AgeRecipients;
 impl KeyWrapper for AgeRecipients {
     async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error> {
         let Recipient::Age(name) = recipient else { return Ok(None) };
+        if is_private(name) {
+            return Err(Error::BadRecipient {
+                recipient: "(not shown)".to_owned(),
+                problem: "it is the private half of a key: name the public half, and take a new key, since this one was written where others read",
+            });
+        }
         let encrypted = encrypt(name, data_key.expose())
             .map_err(|problem| Error::BadRecipient { recipient: name.clone(), problem })?;
         Ok(Some(Wrapped { recipient: recipient.clone(), encrypted }))
     }
+}
+
+/// Whether someone took the wrong half of a key pair.
+fn is_private(recipient: &str) -> bool {
+    let recipient = recipient.to_ascii_uppercase();
+    recipient.contains("AGE-SECRET-KEY") || recipient.contains("AGE-PLUGIN-") || recipient.contains("PRIVATE KEY")
 }
 
 fn encrypt(recipient: &str, plain: &[u8]) -> Result<String, &'static str> {

@@ -15,7 +15,7 @@ pub(super) fn dotenv(source: &str) -> Place {
             range: value_begin..value_begin + value.trim_end_matches(['\r', '\n']).len(),
             shape: Shape::Scalar { in_flow: false },
         };
-        pairs.push(Pair { value, indent: NOWHERE, lines: Some(begin..at) });
+        pairs.push(Pair { value, indent: NOWHERE, lines: Some(begin..at), key: None });
     }
     Place { range: 0..source.len(), shape: Shape::Map(pairs) }
 }
@@ -44,12 +44,16 @@ pub(super) fn ini(source: &str) -> Option<Place> {
                 if sections.is_empty() {
                     sections.push(Vec::new());
                 }
-                sections.last_mut()?.push(Pair { value, indent: NOWHERE, lines: None });
+                sections.last_mut()?.push(Pair { value, indent: NOWHERE, lines: None, key: None });
             }
         }
     }
     let whole = |shape| Place { range: 0..source.len(), shape };
-    let sections =
-        sections.into_iter().map(|pairs| Pair { value: whole(Shape::Map(pairs)), indent: NOWHERE, lines: None });
+    let sections = sections.into_iter().map(|pairs| Pair {
+        value: whole(Shape::Map(pairs)),
+        indent: NOWHERE,
+        lines: None,
+        key: None,
+    });
     Some(whole(Shape::Map(sections.collect())))
 }

@@ -5,7 +5,8 @@ use json_event_parser::{JsonEvent, LowLevelJsonParser};
 use super::{NOWHERE, Pair, Place, Shape};
 
 enum Open {
-    Map(Vec<Pair>),
+    /// The pairs, and where the next one's key begins.
+    Map(Vec<Pair>, usize),
     List(Vec<Place>),
 }
 
@@ -21,20 +22,25 @@ pub(super) fn document(source: &str) -> Option<Place> {
         let Some(event) = step.event else { continue };
         let shape = match event.ok()? {
             JsonEvent::StartObject => {
-                open.push(Open::Map(Vec::new()));
+                open.push(Open::Map(Vec::new(), at));
                 continue;
             }
             JsonEvent::StartArray => {
                 open.push(Open::List(Vec::new()));
                 continue;
             }
-            JsonEvent::ObjectKey(_) => continue,
+            JsonEvent::ObjectKey(_) => {
+                if let Some(Open::Map(_, key)) = open.last_mut() {
+                    *key = begin + source.get(begin..at)?.find('"')?;
+                }
+                continue;
+            }
             JsonEvent::Eof => return None,
             JsonEvent::String(_) | JsonEvent::Number(_) | JsonEvent::Boolean(_) | JsonEvent::Null => {
                 Shape::Scalar { in_flow: true }
             }
             JsonEvent::EndObject | JsonEvent::EndArray => match open.pop()? {
-                Open::Map(pairs) => Shape::Map(pairs),
+                Open::Map(pairs, _) => Shape::Map(pairs),
                 Open::List(places) => Shape::List(places),
             },
         };
@@ -45,7 +51,9 @@ pub(super) fn document(source: &str) -> Option<Place> {
         let end = begin + token.trim_end_matches(is_between).len();
         let place = Place { range: start..end.max(start), shape };
         match open.last_mut() {
-            Some(Open::Map(pairs)) => pairs.push(Pair { value: place, indent: NOWHERE, lines: None }),
+            Some(Open::Map(pairs, key)) => {
+                pairs.push(Pair { value: place, indent: NOWHERE, lines: None, key: Some(*key) });
+            }
             Some(Open::List(places)) => places.push(place),
             None => return Some(place),
         }

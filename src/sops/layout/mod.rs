@@ -42,6 +42,8 @@ struct Pair {
     indent: Indent,
     /// The lines that hold this pair, and nothing else but a comment right of it; none where other things share them.
     lines: Option<Range<usize>>,
+    /// Where the key begins, in JSON, which has signs between pairs instead of lines.
+    key: Option<usize>,
 }
 
 /// Where the pairs stand that have no lines of their own.
@@ -159,8 +161,11 @@ impl Splicer<'_> {
         while let Some((skipped, key)) = old.next_pair()
             && !is_in_new(key)
         {
-            let lines = old.places.get(old.next_place)?.lines.clone()?;
-            self.edits.push(Edit { range: lines, text: Text::default() });
+            let range = match old.places.get(old.next_place)?.key {
+                Some(begin) => self.json_pair(old, begin)?,
+                None => old.places.get(old.next_place)?.lines.clone()?,
+            };
+            self.edits.push(Edit { range, text: Text::default() });
             old.next += skipped + 1;
             old.next_place += 1;
         }
@@ -179,6 +184,12 @@ impl Splicer<'_> {
                 return Some(());
             }
             self.edits.truncate(edits);
+            if let Some(begin) = place.key {
+                let level = self.json_level(begin).1;
+                let text = emit::json_at_level(None, new, level, self.style)?;
+                self.edits.push(Edit { range: place.value.range.clone(), text });
+                return Some(());
+            }
             let text = emit::lines(self.format, key, new, right, place.indent, self.style)?;
             self.edits.push(Edit { range: place.lines.clone()?, text });
             return Some(());
@@ -189,8 +200,36 @@ impl Splicer<'_> {
         self.insert(old, key, new)
     }
 
+    /// What goes with a pair of JSON that is removed: up to the next key, or from the value before it.
+    fn json_pair(&self, old: &Old<'_>, begin: usize) -> Option<Range<usize>> {
+        let next = old.next_place + 1;
+        match (old.places.get(next), old.next_place.checked_sub(1).and_then(|before| old.places.get(before))) {
+            (Some(next), _) => Some(begin..next.key?),
+            (None, Some(before)) => Some(before.value.range.end..old.places.get(old.next_place)?.value.range.end),
+            (None, None) => None,
+        }
+    }
+
+    /// The blanks before a key of JSON, and how deep its line is for them.
+    fn json_level(&self, begin: usize) -> (&str, usize) {
+        let before = self.source.get(..begin).unwrap_or_default();
+        let blanks = before.get(before.trim_end_matches([' ', '\t', '\r', '\n']).len()..).unwrap_or_default();
+        let columns = blanks.rsplit('\n').next().map_or(0, str::len);
+        (blanks, columns / self.style.json_indent.len().max(1))
+    }
+
     /// A new pair: before the one that comes next in the old map, or at its end.
     fn insert(&mut self, old: &Old<'_>, key: &str, new: &Node) -> Option<()> {
+        if let Some(begin) = old.places.get(old.next_place).or(old.places.last())?.key {
+            let (blanks, level) = self.json_level(begin);
+            let pair = emit::json_at_level(Some(key), new, level, self.style)?;
+            let (at, text) = match old.places.get(old.next_place) {
+                Some(_) => (begin, format!("{},{blanks}", pair.as_str())),
+                None => (old.places.last()?.value.range.end, format!(",{blanks}{}", pair.as_str())),
+            };
+            self.edits.push(Edit { range: at..at, text: Zeroizing::new(text) });
+            return Some(());
+        }
         let (at, indent) = match old.places.get(old.next_place) {
             Some(next) => (next.lines.as_ref()?.start, next.indent),
             None => {

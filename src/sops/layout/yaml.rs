@@ -115,7 +115,12 @@ impl Walk<'_> {
                     Some(_) | None => (None, 0),
                 };
                 let lines = lines.map(|lines| lines.start + shift..lines.end + shift);
-                pairs.push(Pair { value: shifted(place, shift), indent: Indent { column, in_element }, lines });
+                pairs.push(Pair {
+                    value: shifted(place, shift),
+                    indent: Indent { column, in_element },
+                    lines,
+                    key: None,
+                });
             }
             Some(Open::List { places, .. }) => places.push(shifted(place, shift)),
             None => self.root = Some(place),

@@ -45,6 +45,51 @@ async fn rules_hold_for_what_is_added() {
     }
 }
 
+/// Go's classes of characters are of ASCII; the MAC over what is in the clear shows whether both took the same keys.
+#[tokio::test]
+async fn expressions_mean_what_they_mean_to_sops() {
+    let identity = Identity::generate();
+    let plain = "a: 1\nä: 2\n\"7\": 3\n\"٣\": 4\n\"x y\": 5\n\"x\\u00A0y\": 6\naä: 7\nPASS: 8\nſ: 9\n";
+    for regex in [
+        r"^\w+$",
+        r"^\W",
+        r"^[\w]+$",
+        r"^[^\w]+$",
+        r"^\d$",
+        r"^\D$",
+        r"x\sy",
+        r"x\Sy",
+        r"^a\b",
+        "(?i)^pass",
+        "(?i)^s$",
+        "^.$",
+        "^[[:alpha:]]$",
+        r"^\p{L}$",
+    ] {
+        for field in ["encrypted_regex", "unencrypted_regex"] {
+            let theirs = encrypt(&identity, &format!("{field}: '{regex}'"), Format::Yaml, plain);
+            open(Format::Yaml, &identity, theirs.as_bytes()).await;
+            let selection = Selection::of_field(field, regex.to_owned());
+            let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
+            let creation = Creation { keys, selection, mac_only_encrypted: false };
+            let parsed = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
+            let ours = parsed.encrypt(&creation, &AgeRecipients, now()).await.unwrap();
+            let workplace = Workplace::new(Format::Yaml, &[&identity.secret]);
+            workplace.decrypt(&ours).unwrap_or_else(|said| panic!("{field} {regex}: {said}"));
+            let sealed = |file: &str| -> Vec<bool> { file.lines().take(9).map(|line| line.contains("ENC[")).collect() };
+            assert_eq!(sealed(&String::from_utf8(ours).unwrap()), sealed(&theirs), "{field} {regex}");
+        }
+    }
+    // Nothing said is the default, not everything.
+    let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
+    for selection in [Selection::UnencryptedSuffix(String::new()), Selection::UnencryptedRegex(String::new())] {
+        let creation = Creation { keys: keys.clone(), selection: Some(selection), mac_only_encrypted: false };
+        let parsed = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
+        let file = String::from_utf8(parsed.encrypt(&creation, &AgeRecipients, now()).await.unwrap()).unwrap();
+        assert_eq!(file.lines().take(9).filter(|line| line.contains("ENC[")).count(), 9, "{file}");
+    }
+}
+
 #[tokio::test]
 async fn comments_and_documents_stay_through_edits() {
     let identity = Identity::generate();

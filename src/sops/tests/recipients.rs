@@ -83,12 +83,16 @@ async fn groups_that_nobody_could_open_are_refused() {
         "ssh-ed25519",
         "ssh-ed25519 AAAA",
         "ssh-dss AAAAB3NzaC1kc3MAAACBAI",
-        "AGE-SECRET-KEY-1",
+        "AGE-SECRET-KEY-1CANARY",
+        "age-secret-key-1canary",
+        "-----BEGIN OPENSSH PRIVATE KEY-----CANARY",
     ] {
         let creation =
             Creation { keys: KeyGroups::single(vec![Recipient::Age(bad.to_owned())]), ..Creation::default() };
         let error = plain(Format::Yaml).encrypt(&creation, &AgeRecipients, now()).await.err().unwrap();
         assert!(matches!(error, Error::BadRecipient { .. }), "{bad}: {error}");
+        let said = format!("{error} {error:?}").to_ascii_lowercase();
+        assert!(!said.contains("canary"), "a private half is not shown: {said}");
     }
 }
 
