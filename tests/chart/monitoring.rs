@@ -40,7 +40,7 @@ fn served() -> Known {
     let words = |label: &str| {
         let (_, rest) = row.lines().next().unwrap().split_once(&format!("`{label}` (")).unwrap();
         let words: Vec<String> = rest.split(')').next().unwrap().split(", ").map(str::to_owned).collect();
-        let source = read(concat!(env!("CARGO_MANIFEST_DIR"), "/src/controller/mod.rs"));
+        let source = read(concat!(env!("CARGO_MANIFEST_DIR"), "/src/controller/work.rs"));
         assert!(words.iter().all(|word| source.contains(&format!("\"{word}\""))), "{words:?}");
         words
     };
