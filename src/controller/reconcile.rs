@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -90,6 +91,9 @@ async fn sync(
     Ok(())
 }
 
+/// When a Stack that makes no sense is read again.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
 /// The spec, unless there is nothing to do but to say so.
 async fn usable(context: &Context, key: &StackKey, read: &Read) -> Result<Option<Arc<StackSpec>>, Failure> {
     if read.is_being_deleted {
@@ -100,6 +104,8 @@ async fn usable(context: &Context, key: &StackKey, read: &Read) -> Result<Option
         Lookup::Found(spec) if spec.suspend == Some(true) => outcome::suspended(&read.status, read.generation, now),
         Lookup::Found(spec) => return Ok(Some(Arc::clone(spec))),
         Lookup::Invalid => {
+            // An answer may have been garbled on its way: then there is no change of the object that would tell.
+            context.queue.add_after(key.clone(), Lane::Background, LOOK_AGAIN);
             let problem = Problem {
                 reason: Reason::InvalidSpec,
                 message: "the stored object is no Stack as this version of the operator knows it; apply it again with \
