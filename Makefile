@@ -8,6 +8,9 @@ CARGO_DENY_VERSION := 0.20.2
 programs = $(shell cargo metadata --no-deps --format-version 1 | \
 	python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug
 
+# Most tests wait for a server more than they compute.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 5 ? n * 2 + 1 : n)))
+
 # What a control plane and SOPS files need: the demo and the benchmark do without Helm, Vault and moto.
 cluster_tools := etcd kube-apiserver kube-controller-manager kubectl sops
 
