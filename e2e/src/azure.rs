@@ -1,12 +1,13 @@
 //! A stand-in for Azure Key Vault and for the login of Microsoft Entra ID, on loopback with TLS.
 //!
 //! No server of Microsoft's can be had, so this one speaks the wire protocol of the published references; each operation in
-//! `azure/vault.rs` and `azure/login.rs` cites its page. Microsoft's own Python client is held against it in
-//! `tests/conformance`, so that it is not only our driver that agrees with it. What it does not do: keys, certificates,
+//! `azure/vault.rs`, `azure/keys.rs` and `azure/login.rs` cites its page. Microsoft's own Python client is held against it in
+//! `tests/conformance`, so that it is not only our driver that agrees with it. What it does not do: making keys, certificates,
 //! backups, replication.
 //!
 //! Requests come in through a [`FaultProxy`], which serves the TLS and breaks what a test wants broken.
 
+mod keys;
 mod login;
 mod vault;
 
@@ -28,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::keys::Keys;
 pub use self::login::AzureApplication;
 use self::login::Logins;
 use self::vault::{Asked, Secrets};
@@ -65,6 +67,7 @@ struct Shared(Mutex<State>);
 #[derive(Default)]
 struct State {
     secrets: Secrets,
+    keys: Keys,
     logins: Logins,
     requests: Vec<AzureRequest>,
 }
@@ -125,6 +128,15 @@ impl AzureVault {
     /// Registers an application, or changes what is known of it.
     pub fn register(&self, application: AzureApplication) {
         self.shared.lock().logins.register(application);
+    }
+
+    /// Makes an RSA key and returns its version.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness to give.
+    pub fn create_key(&self, name: &str) -> anyhow::Result<String> {
+        self.shared.lock().keys.create(name)
     }
 
     /// A token of a registered application, as the login would give it.
@@ -219,9 +231,12 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
                 login::metadata(shared, method, query, header(http::header::HeaderName::from_static("metadata")))
             } else {
                 let mut state = shared.lock();
-                let State { secrets, logins, requests: _ } = &mut *state;
+                let State { secrets, keys, logins, requests: _ } = &mut *state;
                 match logins.rights(header(AUTHORIZATION), RESOURCE) {
-                    Ok(rights) => secrets.answer(&Asked { base: &base, method, path, query, body: &body, rights }),
+                    Ok(rights) => {
+                        let asked = Asked { base: &base, method, path, query, body: &body, rights };
+                        if path.starts_with("/keys/") { Ok(keys.answer(&asked)) } else { secrets.answer(&asked) }
+                    }
                     Err(why) => {
                         challenge = Some(why.challenge(&base, RESOURCE));
                         Ok(why.answer())

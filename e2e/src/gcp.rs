@@ -1,8 +1,9 @@
-//! A Google Cloud on loopback, written against Google's REST references: Secret Manager, and what gives tokens for it.
+//! A Google Cloud on loopback, written against Google's REST references: Secret Manager, Cloud KMS, and what gives tokens.
 //!
 //! | service | requests | module |
 //! |---|---|---|
 //! | [Secret Manager](https://cloud.google.com/secret-manager/docs/reference/rest) | `/v1/projects/…/secrets…` | `secrets` |
+//! | [Cloud KMS](https://cloud.google.com/kms/docs/reference/rest) | `/v1/projects/…/cryptoKeys/…` | `kms` |
 //! | [OAuth](https://developers.google.com/identity/protocols/oauth2/service-account#httprest) | `POST /token` | `tokens` |
 //! | [Security Token Service](https://cloud.google.com/iam/docs/reference/sts/rest) | `POST /v1/token` | `tokens` |
 //! | [IAM Credentials](https://cloud.google.com/iam/docs/reference/credentials/rest) | `POST …:generateAccessToken` | `tokens` |
@@ -15,6 +16,7 @@
 //! identity on the whole project or all of them on single secrets, and the signature of a federated token is not checked.
 
 mod answer;
+mod kms;
 mod python;
 mod secrets;
 mod tokens;
@@ -76,6 +78,8 @@ struct World {
     rights: BTreeMap<String, BTreeSet<String>>,
     /// The secrets of those who have rights on single ones alone.
     confined: BTreeMap<String, BTreeSet<String>>,
+    /// Keys of Cloud KMS by their full names.
+    crypto_keys: BTreeMap<String, [u8; 32]>,
     requests: Vec<GcpRequest>,
     etags: u64,
 }
@@ -87,6 +91,7 @@ impl World {
             ("POST", "/token") => self.oauth(request),
             ("POST", "/v1/token") => self.exchange(request),
             ("POST", path) if path.starts_with("/v1/projects/-/serviceAccounts/") => self.generate(request),
+            ("POST", path) if path.contains("/cryptoKeys/") => self.kms(request, path),
             (_, path) if path.starts_with("/v1/projects/") => self.secret_manager(request),
             _ => answer::not_found_page(),
         };
@@ -280,6 +285,19 @@ impl Gcp {
     /// Lets a federated subject act as a service account.
     pub fn let_act_as(&self, subject: &str, email: &str) {
         self.world().actors.insert((subject.to_owned(), email.to_owned()));
+    }
+
+    /// Makes a key of Cloud KMS, and returns its name.
+    ///
+    /// # Errors
+    ///
+    /// When there is no randomness to be had.
+    pub fn create_key(&self, name: &str) -> anyhow::Result<String> {
+        let id = format!("projects/{PROJECT}/locations/global/keyRings/sops/cryptoKeys/{name}");
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| anyhow::anyhow!("there is no randomness"))?;
+        self.world().crypto_keys.insert(id.clone(), key);
+        Ok(id)
     }
 
     /// An access token of somebody.

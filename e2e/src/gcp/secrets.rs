@@ -114,7 +114,7 @@ fn full(id: &str, number: u64) -> String {
 }
 
 /// CRC-32C (Castagnoli, RFC 3720 section 12.1), bit by bit: not the library that is tested.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for byte in bytes {
         sum ^= u32::from(*byte);
