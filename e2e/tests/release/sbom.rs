@@ -120,7 +120,9 @@ fn it_is_a_document_of_spdx() {
         assert!(rest.chars().all(|character| character.is_ascii_alphanumeric() || ".-".contains(character)), "{rest}");
         assert!(identifiers.insert(identifier.to_owned()), "{identifier} is there twice");
         let location = package["downloadLocation"].as_str().unwrap();
-        assert!(location.starts_with("https://") || location.starts_with("git+https://"), "{location}");
+        let locator = package["externalRefs"][0]["referenceLocator"].as_str().unwrap();
+        let is_found = location.starts_with("git+https://") || package["checksums"][0]["checksumValue"].is_string();
+        assert!(is_found && locator.starts_with("pkg:cargo/"), "{package}");
     }
     let mut reached = BTreeSet::from(["SPDXRef-DOCUMENT".to_owned()]);
     for relationship in document["relationships"].as_array().unwrap() {

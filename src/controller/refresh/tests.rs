@@ -1,6 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use super::due::Why;
+use super::state::RECENT;
 use super::*;
+use crate::backend::ErrorKind;
 use crate::model::StoreRef;
 use crate::value::SecretValue;
 
