@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use atmos_secrets::api::store::{AssumeRole, AwsAuth, AwsKeys, Encoding};
 use atmos_secrets::backend::ErrorKind;
-use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings};
+use atmos_secrets::backend::credentials::Surroundings;
 use atmos_secrets::backend::network::{Network, Settings};
 use e2e::{Fault, FaultProxy, Matching, Moto};
 use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::kubernetes::{Cluster, base64};
+use crate::suite;
 
 pub const REGION: &str = "us-east-1";
 
@@ -61,23 +62,13 @@ impl Aws {
 
     /// What a driver is connected with.
     pub fn around(&self, encoding: Encoding) -> Surroundings {
-        let namespace = self.cluster.namespace.clone();
         let settings = Settings {
             loopback: true,
             services: vec![format!("aws-sts={}", self.sts.url()).parse().unwrap()],
             ..Settings::default()
         };
-        let rights =
-            StoreRights { own_account: "system:serviceaccount:operator:operator".into(), ..StoreRights::default() };
-        Surroundings {
-            store: "Store/app".into(),
-            namespace: namespace.clone(),
-            encoding,
-            timeout: Duration::from_secs(10),
-            references: References::new(self.cluster.objects.clone(), namespace, rights.clone()),
-            credentials: Credentials::OfStore(rights),
-            network: Network::new(settings).unwrap(),
-        }
+        let network = Network::new(settings).unwrap();
+        suite::surroundings(&self.cluster.objects, &self.cluster.namespace, suite::of_operator(), encoding, network)
     }
 
     /// Calls an operation of a JSON service of moto, behind everybody's back.

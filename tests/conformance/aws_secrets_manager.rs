@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::aws::{self, Aws, REGION, auth, refusal, target};
 use crate::kubernetes::base64;
 use crate::log;
-use crate::suite::{self, CANARY, Subject};
+use crate::suite::{self, CANARY, Subject, kind, only};
 
 struct Store {
     aws: Aws,
@@ -33,17 +33,8 @@ async fn connect(aws: &Aws, spec: &Spec, encoding: Encoding) -> AwsSecretsManage
     aws_secrets_manager::connect(spec, &aws.around(encoding)).await.unwrap()
 }
 
-fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
-}
-
 async fn read(backend: &AwsSecretsManager, name: &str, version: Option<&str>) -> Result<Versioned, Error> {
     only(backend.read(&[Key { name: name.into(), version: version.map(str::to_owned) }]).await)
-}
-
-#[track_caller]
-fn kind<T>(result: &Result<T, Error>) -> ErrorKind {
-    result.as_ref().err().expect("an error").kind
 }
 
 /// As Atmos writes: documents as they are, other texts as JSON string literals.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::aws::{self, Aws, REGION, auth, refusal, target};
 use crate::log;
-use crate::suite::{self, CANARY, Subject};
+use crate::suite::{self, CANARY, Subject, kind, only};
 
 struct Store {
     aws: Aws,
@@ -31,17 +31,8 @@ async fn connect(aws: &Aws, spec: &Spec, encoding: Encoding) -> AwsSsm {
     aws_ssm::connect(spec, &aws.around(encoding)).await.unwrap()
 }
 
-fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
-}
-
 async fn read(backend: &AwsSsm, name: &str, version: Option<&str>) -> Result<Versioned, Error> {
     only(backend.read(&[Key { name: name.into(), version: version.map(str::to_owned) }]).await)
-}
-
-#[track_caller]
-fn kind<T>(result: &Result<T, Error>) -> ErrorKind {
-    result.as_ref().err().expect("an error").kind
 }
 
 async fn put(aws: &Aws, name: &str, text: &str) {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use atmos_secrets::api::store::{self, Encoding};
 use atmos_secrets::backend::azure_key_vault::connect;
 use atmos_secrets::backend::credentials::azure::{AzureApplication, AzureProof};
-use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings, UserCredentials};
+use atmos_secrets::backend::credentials::{Credentials, Surroundings, UserCredentials};
 use atmos_secrets::backend::guarded::{Guarded, Operation};
 use atmos_secrets::backend::network::{Network, Settings};
 use atmos_secrets::backend::{Backend, Error, ErrorKind, Key, Versioned};
@@ -53,19 +53,7 @@ pub fn network(azure: &AzureVault) -> Network {
 }
 
 pub fn around(network: Network, objects: Objects, namespace: &str, credentials: Credentials) -> Surroundings {
-    let rights = match &credentials {
-        Credentials::OfStore(rights) => rights.clone(),
-        Credentials::OfUser(_) => StoreRights::default(),
-    };
-    Surroundings {
-        store: "Store/app".into(),
-        namespace: namespace.into(),
-        encoding: Encoding::Atmos,
-        timeout: Duration::from_secs(10),
-        references: References::new(objects, namespace.into(), rights),
-        credentials,
-        network,
-    }
+    suite::surroundings(&objects, namespace, credentials, Encoding::Atmos, network)
 }
 
 pub fn spec(azure: &AzureVault) -> store::AzureKeyVault {

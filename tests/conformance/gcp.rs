@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atmos_secrets::api::store::{Encoding, GcpAuth, GcpSecretManager as Spec, SecretKey};
-use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings};
+use atmos_secrets::backend::credentials::Surroundings;
 use atmos_secrets::backend::gcp_secret_manager::{self, GcpSecretManager};
 use atmos_secrets::backend::guarded::{Guarded, Operation};
 use atmos_secrets::backend::network::{Network, Settings};
@@ -20,7 +20,7 @@ use e2e::{Fault, FaultProxy, Gcp, Matching};
 use serde_json::json;
 
 use crate::kubernetes::{Cluster, base64};
-use crate::suite::{self, CANARY, Subject};
+use crate::suite::{self, CANARY, Subject, only};
 
 pub const READER: &str = "reader@payments-prod.iam.gserviceaccount.com";
 
@@ -63,7 +63,6 @@ impl Google {
 
     /// What a driver is connected with.
     pub fn around(&self, encoding: Encoding) -> Surroundings {
-        let namespace = self.cluster.namespace.clone();
         let at = |service: &str| format!("{service}={}", self.tokens.url()).parse().unwrap();
         let settings = Settings {
             loopback: true,
@@ -71,17 +70,8 @@ impl Google {
             roots: self.gcp.ca_pem().as_bytes().to_vec(),
             ..Settings::default()
         };
-        let rights =
-            StoreRights { own_account: "system:serviceaccount:operator:operator".into(), ..StoreRights::default() };
-        Surroundings {
-            store: "Store/app".into(),
-            namespace: namespace.clone(),
-            encoding,
-            timeout: Duration::from_secs(10),
-            references: References::new(self.cluster.objects.clone(), namespace, rights.clone()),
-            credentials: Credentials::OfStore(rights),
-            network: Network::new(settings).unwrap(),
-        }
+        let network = Network::new(settings).unwrap();
+        suite::surroundings(&self.cluster.objects, &self.cluster.namespace, suite::of_operator(), encoding, network)
     }
 
     pub async fn try_connect(&self, spec: &Spec, encoding: Encoding) -> Result<GcpSecretManager, Error> {
@@ -110,10 +100,6 @@ pub fn key(secret: &str) -> GcpAuth {
 
 pub fn versioned(id: &str, version: &str) -> Key {
     Key { name: id.into(), version: Some(version.into()) }
-}
-
-pub fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
 }
 
 pub async fn read(backend: &GcpSecretManager, id: &str) -> Result<Versioned, Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atmos_secrets::backend::kubernetes::Kubernetes;
-use atmos_secrets::backend::{Backend, Error, ErrorKind, Key, Precondition};
+use atmos_secrets::backend::{Backend, ErrorKind, Key, Precondition};
 use atmos_secrets::cluster::{self, Objects};
 use atmos_secrets::value::SecretValue;
 use e2e::ControlPlane;
@@ -15,7 +15,7 @@ use kube::api::{Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
-use crate::suite::{self, Subject};
+use crate::suite::{self, Subject, only};
 use crate::wire::{self, Wire};
 
 const OBJECT: &str = "atmos.prod";
@@ -152,10 +152,6 @@ impl Subject for Cluster {
         // Kubernetes has no metadata for one key: probing reads the object.
         None
     }
-}
-
-fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use age::secrecy::ExposeSecret as _;
 use async_trait::async_trait;
 use atmos_secrets::backend::sops::{ClusterSource, NewFiles, Sops, SourceKind, Writer};
-use atmos_secrets::backend::{Backend, DeleteMode, Error, ErrorKind, Key, Precondition};
+use atmos_secrets::backend::{Backend, DeleteMode, ErrorKind, Key, Precondition};
 use atmos_secrets::cluster::Objects;
 use atmos_secrets::sops::{AgeKeys, AgeRecipients, KeySource, MasterKey};
 use atmos_secrets::value::SecretValue;
@@ -19,7 +19,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use crate::kubernetes::{Cluster, base64};
-use crate::suite::{self, CANARY, Subject};
+use crate::suite::{self, CANARY, Subject, only};
 
 const FILE: &str = "prod.orders.enc.yaml";
 const OBJECT: &str = "files";
@@ -216,10 +216,6 @@ impl Subject for Files {
     fn value_reads(&self) -> Option<usize> {
         Some(self.opened.load(Ordering::SeqCst))
     }
-}
-
-fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! The guarantees of a backend as one suite: [`run`] tries all of them on one driver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use atmos_secrets::api::store::Encoding;
+use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings};
+use atmos_secrets::backend::network::Network;
 use atmos_secrets::backend::{Backend, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
+use atmos_secrets::cluster::Objects;
 use atmos_secrets::value::SecretValue;
 use futures::FutureExt as _;
 
@@ -39,6 +44,35 @@ pub trait Subject: Send + Sync {
     fn value_reads(&self) -> Option<usize>;
 }
 
+/// What a driver is connected with; the rights are those that the credentials bring.
+pub fn surroundings(
+    objects: &Objects,
+    namespace: &str,
+    credentials: Credentials,
+    encoding: Encoding,
+    network: Network,
+) -> Surroundings {
+    let rights = match &credentials {
+        Credentials::OfStore(rights) => rights.clone(),
+        Credentials::OfUser(_) => StoreRights::default(),
+    };
+    Surroundings {
+        store: "Store/app".into(),
+        namespace: namespace.into(),
+        encoding,
+        timeout: Duration::from_secs(10),
+        references: References::new(objects.clone(), namespace.into(), rights),
+        credentials,
+        network,
+    }
+}
+
+/// The rights of a Store of the operator, which has an account of its own.
+pub fn of_operator() -> Credentials {
+    let own_account = "system:serviceaccount:operator:operator".into();
+    Credentials::OfStore(StoreRights { own_account, ..StoreRights::default() })
+}
+
 /// Tries every guarantee.
 pub async fn run(subject: &dyn Subject) {
     log::watch();
@@ -61,14 +95,15 @@ pub async fn run(subject: &dyn Subject) {
 }
 
 async fn read(subject: &dyn Subject, name: &str) -> Result<Versioned, Error> {
-    one(subject.backend().read(&[subject.key(name)]).await)
+    only(subject.backend().read(&[subject.key(name)]).await)
 }
 
 async fn probe(subject: &dyn Subject, name: &str) -> Result<Presence, Error> {
-    one(subject.backend().probe(&[subject.key(name)]).await)
+    only(subject.backend().probe(&[subject.key(name)]).await)
 }
 
-fn one<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
+/// The one result of a call for one key.
+pub fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
     let count = results.len();
     let [result] = <[_; 1]>::try_from(results).unwrap_or_else(|_| panic!("{count} results for one key"));
     result
@@ -80,7 +115,7 @@ fn value(tag: &str) -> Vec<u8> {
 
 /// The kind of an error whose texts hold no value (guarantee 9).
 #[track_caller]
-fn kind<T>(result: &Result<T, Error>) -> ErrorKind {
+pub fn kind<T>(result: &Result<T, Error>) -> ErrorKind {
     let error = result.as_ref().err().expect("an error");
     let shown = format!("{error} {error:?}");
     assert!(log::forms().iter().all(|form| !shown.contains(form)), "a value is in an error: {shown}");
@@ -216,14 +251,14 @@ async fn versions_are_stable_and_change(subject: &dyn Subject) {
     let pinned = |version: &str| Key { version: Some(version.to_owned()), ..subject.key("VERSIONED") };
     if subject.backend().capabilities().versions {
         assert!(!before.is_empty() && before != after);
-        assert_holds(&one(subject.backend().read(&[pinned(&before)]).await), &first, "a pinned version");
-        assert_eq!(kind(&one(subject.backend().read(&[pinned("none-such")]).await)), ErrorKind::VersionNotFound);
+        assert_holds(&only(subject.backend().read(&[pinned(&before)]).await), &first, "a pinned version");
+        assert_eq!(kind(&only(subject.backend().read(&[pinned("none-such")]).await)), ErrorKind::VersionNotFound);
         let versions = subject.backend().versions(&subject.key("VERSIONED")).await.unwrap();
         assert_eq!(versions.iter().take(2).collect::<Vec<_>>(), [&after, &before]);
     } else {
         assert_eq!((before.as_str(), after.as_str()), ("", ""));
-        assert_eq!(kind(&one(subject.backend().read(&[pinned("1")]).await)), ErrorKind::Unsupported);
-        assert_eq!(kind(&one(subject.backend().probe(&[pinned("1")]).await)), ErrorKind::Unsupported);
+        assert_eq!(kind(&only(subject.backend().read(&[pinned("1")]).await)), ErrorKind::Unsupported);
+        assert_eq!(kind(&only(subject.backend().probe(&[pinned("1")]).await)), ErrorKind::Unsupported);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atmos_secrets::api::store::{self, Encoding};
-use atmos_secrets::backend::credentials::{Credentials, References, StoreRights, Surroundings, UserCredentials};
+use atmos_secrets::backend::credentials::{Credentials, Surroundings, UserCredentials};
 use atmos_secrets::backend::guarded::Guarded;
 use atmos_secrets::backend::network::{Network, Settings};
 use atmos_secrets::backend::vault::connect;
@@ -21,7 +21,7 @@ use atmos_secrets::value::SecretValue;
 use serde_json::{Value, json};
 
 use crate::log;
-use crate::suite::{self, Subject};
+use crate::suite::{self, Subject, only};
 use crate::wire::{self, Wire};
 
 /// One engine of its own on the shared server, and a policy that allows what the driver needs and no more.
@@ -115,15 +115,7 @@ pub fn network() -> Network {
 }
 
 pub fn around(objects: Objects, namespace: &str, credentials: Credentials, encoding: Encoding) -> Surroundings {
-    Surroundings {
-        store: "Store/app".into(),
-        namespace: namespace.into(),
-        encoding,
-        timeout: Duration::from_secs(10),
-        references: References::new(objects, namespace.into(), StoreRights::default()),
-        credentials,
-        network: network(),
-    }
+    suite::surroundings(&objects, namespace, credentials, encoding, network())
 }
 
 /// The driver with a person's token; no cluster is there.
@@ -141,10 +133,6 @@ pub async fn user(spec: &store::Vault, token: &str, encoding: Encoding) -> Resul
 pub fn watch() {
     log::watch();
     tracing::debug!("conformance of vault begins");
-}
-
-pub fn only<T>(results: Vec<Result<T, Error>>) -> Result<T, Error> {
-    results.into_iter().next().unwrap()
 }
 
 pub async fn read(backend: &Arc<dyn Backend>, key: &str) -> Result<Versioned, Error> {

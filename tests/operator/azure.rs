@@ -7,7 +7,7 @@ use atmos_secrets::api::{Reason, StackStatus};
 use e2e::{AzureApplication, AzureVault, Fault, Matching};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret};
+use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret, state_of};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
@@ -93,11 +93,6 @@ fn refusal(code: u16, word: &str, inner: &str) -> Fault {
     Fault::Answer { code, retry_after: None, body: Some(body.to_string()) }
 }
 
-fn of(status: &StackStatus, name: &str) -> (SecretState, Option<Reason>) {
-    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
-    (entry.state, entry.reason)
-}
-
 #[tokio::test]
 async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
@@ -134,7 +129,7 @@ async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Re
     tenant.stack("prod", &spec).await?;
     let mut data = vec![("API_KEY", &*stack), ("BEFORE", &old), ("DB_PASSWORD", &own), ("ROOT_CA", &global)];
     tenant.wait_secret("prod-orders-db", secret(&data)).await?;
-    let told = |status: &StackStatus| of(status, "OFF").1.is_some() && of(status, "NEVER").1.is_some();
+    let told = |status: &StackStatus| state_of(status, "OFF").1.is_some() && state_of(status, "NEVER").1.is_some();
     let status = tenant.wait_status("prod", "the bad secrets", told).await?;
     for (name, state, reason) in [
         ("LATE", SecretState::Missing, Reason::ValueMissing),
@@ -142,7 +137,7 @@ async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Re
         ("NEVER", SecretState::Missing, Reason::VersionMissing),
         ("OFF", SecretState::Error, Reason::AccessDenied),
     ] {
-        assert_eq!(of(&status, name), (state, Some(reason)), "{name}");
+        assert_eq!(state_of(&status, name), (state, Some(reason)), "{name}");
     }
     assert_eq!(tenant.secret("prod-other").await?, None);
 
@@ -169,11 +164,11 @@ async fn values_arrive_change_and_survive_what_befalls_the_vault() -> anyhow::Re
 
     // The role is taken away, and given back.
     scene.register(Vec::new());
-    let told = |status: &StackStatus| of(status, "DB_PASSWORD").1 == Some(Reason::AccessDenied);
+    let told = |status: &StackStatus| state_of(status, "DB_PASSWORD").1 == Some(Reason::AccessDenied);
     tenant.wait_status("prod", "the denied secrets", told).await?;
     assert_eq!(tenant.secret("prod-orders-db").await?, good);
     scene.register(vec!["get", "list"]);
-    let told = |status: &StackStatus| of(status, "DB_PASSWORD") == (SecretState::Initialized, None);
+    let told = |status: &StackStatus| state_of(status, "DB_PASSWORD") == (SecretState::Initialized, None);
     tenant.wait_status("prod", "the secrets again", told).await?;
 
     // The SDK has a log of its own, with every address.

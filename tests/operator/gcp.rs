@@ -11,7 +11,7 @@ use e2e::{Fault, FaultProxy, Gcp, Matching};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::harness::{Cluster, Grant, Operator, Options, Tenant, condition, secret};
+use crate::harness::{Cluster, Grant, Operator, Options, Tenant, condition, secret, state_of};
 
 const READER: &str = "reader@payments-prod.iam.gserviceaccount.com";
 const PROVIDER: &str = "projects/123456789012/locations/global/workloadIdentityPools/clusters/providers/prod";
@@ -86,11 +86,6 @@ impl Scene {
     }
 }
 
-fn of(status: &StackStatus, name: &str) -> (SecretState, Option<Reason>) {
-    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
-    (entry.state, entry.reason)
-}
-
 const ORDERS: &str = "
     defaultStore: google
     refreshInterval: 10s
@@ -161,9 +156,9 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
     let mut data =
         vec![("API_KEY", &*stack), ("BEFORE", &old), ("DB_PASSWORD", &own), ("ROOT_CA", &global), ("STABLE", &old)];
     tenant.wait_secret("prod-orders-db", secret(&data)).await?;
-    assert_eq!(of(&status, "LATE"), (SecretState::Missing, Some(Reason::ValueMissing)));
-    assert_eq!(of(&status, "NEVER"), (SecretState::Missing, Some(Reason::VersionMissing)));
-    assert_eq!(of(&status, "OFF"), (SecretState::Missing, Some(Reason::VersionMissing)));
+    assert_eq!(state_of(&status, "LATE"), (SecretState::Missing, Some(Reason::ValueMissing)));
+    assert_eq!(state_of(&status, "NEVER"), (SecretState::Missing, Some(Reason::VersionMissing)));
+    assert_eq!(state_of(&status, "OFF"), (SecretState::Missing, Some(Reason::VersionMissing)));
     let off = status.secrets.iter().find(|entry| entry.name == "OFF").unwrap().message.clone().unwrap_or_default();
     assert!(off.contains("is disabled"), "{off}");
 
@@ -195,14 +190,14 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
 
     gcp.permit_only(READER, &[]);
     let status = tenant.wait_reason("prod", Reason::AccessDenied).await?;
-    assert_eq!(of(&status, "DB_PASSWORD"), (SecretState::Error, Some(Reason::AccessDenied)));
+    assert_eq!(state_of(&status, "DB_PASSWORD"), (SecretState::Error, Some(Reason::AccessDenied)));
     assert_eq!(tenant.secret("prod-orders-db").await?, good);
     gcp.permit_only(READER, &["secretmanager.versions.access"]);
     tenant.wait_ready("prod").await?;
 
     gcp.disable(&id, 1);
     let status = tenant.wait_reason("prod", Reason::VersionMissing).await?;
-    assert_eq!(of(&status, "DB_PASSWORD"), (SecretState::Missing, Some(Reason::VersionMissing)));
+    assert_eq!(state_of(&status, "DB_PASSWORD"), (SecretState::Missing, Some(Reason::VersionMissing)));
     assert_eq!(tenant.secret("prod-orders-db").await?, good);
     // Whether it is back is asked by metadata, which this account may not see: that changes nothing about the status.
     let denied = |history: Vec<StackStatus>| {

@@ -1,17 +1,12 @@
 //! What becomes of a value on its way into a Secret: transforms, documents, exposed versions.
 
-use atmos_secrets::api::status::{STALLED, SecretState, StackStatus};
+use atmos_secrets::api::status::{STALLED, SecretState};
 use atmos_secrets::api::{Reason, marks};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::harness::{Tenant, condition, secret};
-
-fn of<'a>(status: &'a StackStatus, name: &str) -> (SecretState, Option<Reason>, &'a str) {
-    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
-    (entry.state, entry.reason, entry.message.as_deref().unwrap_or_default())
-}
+use crate::harness::{Tenant, condition, secret, told_of};
 
 #[tokio::test]
 async fn transforms_and_documents_reach_their_targets() -> anyhow::Result<()> {
@@ -53,7 +48,7 @@ async fn transforms_and_documents_reach_their_targets() -> anyhow::Result<()> {
     // The document is no document any more: its last good keys stay, all of them.
     tenant.values("atmos.prod.db", &[("PACKED", &packed), ("DOCUMENT", &next)]).await?;
     let status = tenant.wait_reason("prod", Reason::NotStructured).await?;
-    assert_eq!(of(&status, "DOCUMENT").0, SecretState::Error);
+    assert_eq!(told_of(&status, "DOCUMENT").0, SecretState::Error);
     assert_eq!(tenant.secret("all").await?, fewer);
     tenant.values("atmos.prod.db", &[("PACKED", &packed), ("DOCUMENT", &document)]).await?;
     tenant.wait_ready("prod").await?;
@@ -101,7 +96,7 @@ async fn a_step_that_fails_is_told_by_number_and_offset() -> anyhow::Result<()> 
         ),
         ("NAMES", Reason::InvalidKeyName, "the document's name `a b` gives no key of a Secret"),
     ] {
-        let (state, found, words) = of(&status, name);
+        let (state, found, words) = told_of(&status, name);
         assert_eq!((state, found), (SecretState::Error, Some(reason)), "{name}: {words}");
         assert!(words.contains(part) && words.contains("the value at atmos.prod.db#"), "{words}");
     }
@@ -194,7 +189,7 @@ async fn what_cannot_be_shaped_is_told_before_anything_is_read() -> anyhow::Resu
             "version 1 for key OLDER: `expose` is set, but Store/app of kind kubernetes keeps no versions",
         ),
     ] {
-        let (state, found, words) = of(&status, name);
+        let (state, found, words) = told_of(&status, name);
         assert_eq!((state, found), (SecretState::Error, Some(reason)), "{name}: {words}");
         assert!(words.contains(part), "{words}");
     }

@@ -1,15 +1,10 @@
 //! Values that cannot be used as they are asked for, and Secrets that are no stores.
 
-use atmos_secrets::api::status::{READY, STALLED, SecretState, StackStatus};
+use atmos_secrets::api::status::{READY, STALLED, SecretState};
 use atmos_secrets::api::{Reason, marks};
 use serde_json::json;
 
-use crate::harness::{Tenant, condition, secret};
-
-fn of<'a>(status: &'a StackStatus, name: &str) -> (SecretState, Option<Reason>, &'a str) {
-    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
-    (entry.state, entry.reason, entry.message.as_deref().unwrap_or_default())
-}
+use crate::harness::{Tenant, condition, secret, told_of};
 
 #[tokio::test]
 async fn a_path_into_plain_text_or_to_nothing_is_explained_without_the_value() -> anyhow::Result<()> {
@@ -37,14 +32,14 @@ async fn a_path_into_plain_text_or_to_nothing_is_explained_without_the_value() -
     tenant.stack("prod", spec).await?;
     tenant.wait_secret("good", secret(&[("good", &text)])).await?;
     let status = tenant.wait_reason("prod", Reason::InvalidSpec).await?;
-    let (state, reason, words) = of(&status, "PLAIN");
+    let (state, reason, words) = told_of(&status, "PLAIN");
     assert_eq!((state, reason), (SecretState::Error, Some(Reason::NotStructured)));
     assert!(words.contains("`path` is .password") && words.contains("atmos.prod.db#TEXT"), "{words}");
-    assert_eq!(of(&status, "CUT").1, Some(Reason::NotStructured));
-    let (state, reason, words) = of(&status, "ABSENT");
+    assert_eq!(told_of(&status, "CUT").1, Some(Reason::NotStructured));
+    let (state, reason, words) = told_of(&status, "ABSENT");
     assert_eq!((state, reason), (SecretState::Missing, Some(Reason::PathNotFound)));
     assert!(words.contains(".pass") && words.contains("user, password"), "{words}");
-    let (state, reason, words) = of(&status, "BAD_PATH");
+    let (state, reason, words) = told_of(&status, "BAD_PATH");
     assert_eq!((state, reason), (SecretState::Error, Some(Reason::InvalidSpec)));
     assert!(words.contains("`path` cannot be read"), "{words}");
     assert_eq!(condition(&status, STALLED).unwrap().reason, "InvalidSpec");
@@ -122,7 +117,7 @@ async fn only_secrets_marked_as_stores_of_values_are_read() -> anyhow::Result<()
         ("E", Reason::InvalidKeyName, "kube-system/private#KEY".to_owned()),
         ("F", Reason::InvalidKeyName, "../../private#KEY".to_owned()),
     ] {
-        let (state, found, words) = of(&status, name);
+        let (state, found, words) = told_of(&status, name);
         assert_eq!((state, found), (SecretState::Error, Some(reason)), "{name}: {words}");
         assert!(words.contains(&part), "{part} is missing in: {words}");
     }

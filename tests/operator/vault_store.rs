@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::{Fault, FaultProxy, Matching, Vault};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, secret};
+use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, secret, state_of};
 use crate::requests;
 
 const STACK: &str = "
@@ -119,11 +119,6 @@ impl Scene {
     }
 }
 
-fn of(status: &StackStatus, name: &str) -> (SecretState, Option<Reason>) {
-    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
-    (entry.state, entry.reason)
-}
-
 #[tokio::test]
 async fn values_arrive_change_and_survive_what_befalls_vault() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
@@ -140,11 +135,11 @@ async fn values_arrive_change_and_survive_what_befalls_vault() -> anyhow::Result
 
     tenant.wait_secret("orders-db", secret(&[("DB_PASSWORD", &first), ("DOCUMENT", &user)])).await?;
     tenant.wait_store("vault", Reason::Connected).await?;
-    let told = |status: &StackStatus| of(status, "LATER").1.is_some() && of(status, "DENIED").1.is_some();
+    let told = |status: &StackStatus| state_of(status, "LATER").1.is_some() && state_of(status, "DENIED").1.is_some();
     let status = tenant.wait_status("prod", "both bad secrets", told).await?;
-    assert_eq!(of(&status, "DB_PASSWORD"), (SecretState::Initialized, None));
-    assert_eq!(of(&status, "LATER"), (SecretState::Missing, Some(Reason::ValueMissing)));
-    assert_eq!(of(&status, "DENIED"), (SecretState::Error, Some(Reason::AccessDenied)));
+    assert_eq!(state_of(&status, "DB_PASSWORD"), (SecretState::Initialized, None));
+    assert_eq!(state_of(&status, "LATER"), (SecretState::Missing, Some(Reason::ValueMissing)));
+    assert_eq!(state_of(&status, "DENIED"), (SecretState::Error, Some(Reason::AccessDenied)));
     assert_eq!((tenant.secret("later").await?, tenant.secret("denied").await?), (None, None));
 
     // Nothing tells of a change in Vault: the next refresh finds it.
@@ -178,12 +173,13 @@ async fn values_arrive_change_and_survive_what_befalls_vault() -> anyhow::Result
 
     // Deleted by its user, with a way back: missing, and the last good Secret stays.
     vault.must("DELETE", "secret/data/atmos/prod/orders-db/DB_PASSWORD", Value::Null).await?;
-    let gone = |status: &StackStatus| of(status, "DB_PASSWORD") == (SecretState::Missing, Some(Reason::ValueMissing));
+    let gone =
+        |status: &StackStatus| state_of(status, "DB_PASSWORD") == (SecretState::Missing, Some(Reason::ValueMissing));
     tenant.wait_status("prod", "the deleted value", gone).await?;
     assert_eq!(tenant.secret("orders-db").await?, good);
     let undelete = json!({"versions": [3]});
     vault.must("POST", "secret/undelete/atmos/prod/orders-db/DB_PASSWORD", undelete).await?;
-    let back = |status: &StackStatus| of(status, "DB_PASSWORD").0 == SecretState::Initialized;
+    let back = |status: &StackStatus| state_of(status, "DB_PASSWORD").0 == SecretState::Initialized;
     tenant.wait_status("prod", "the value to be back", back).await?;
     Ok(())
 }

@@ -14,12 +14,10 @@ use serde_json::{Value, json};
 use super::{CLIENT, RIGHTS, SECRET, TENANT, around, literal, logins, network, refusal, spec, user, vault};
 use crate::kubernetes::{Cluster, base64};
 use crate::log;
-use crate::suite::CANARY;
+use crate::suite::{self, CANARY};
 
 fn of_store(cluster: &Cluster, azure: &AzureVault) -> Surroundings {
-    let rights =
-        StoreRights { own_account: "system:serviceaccount:operator:operator".into(), ..StoreRights::default() };
-    around(network(azure), cluster.objects.clone(), &cluster.namespace, Credentials::OfStore(rights))
+    around(network(azure), cluster.objects.clone(), &cluster.namespace, suite::of_operator())
 }
 
 fn client_secret(tenant: &str, client: &str, secret: &str, key: &str) -> AzureAuth {

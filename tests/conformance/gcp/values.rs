@@ -6,9 +6,10 @@ use atmos_secrets::value::SecretValue;
 use e2e::{Fault, Matching};
 use serde_json::json;
 
-use super::{Google, READER, key, kind, only, read, refusal, text, versioned};
+use super::{Google, READER, key, kind, read, refusal, text, versioned};
 use crate::log;
 use crate::suite::CANARY;
+use crate::suite::only;
 
 /// The forms of Atmos: what it stored is read right, and what we write is that form, byte for byte.
 #[tokio::test]

@@ -5,9 +5,10 @@ use atmos_secrets::backend::{DeleteMode, ErrorKind, Key, Precondition};
 use atmos_secrets::value::SecretValue;
 use serde_json::{Value, json};
 
-use super::{Mount, only, read, user, watch};
+use super::{Mount, read, user, watch};
 use crate::log;
 use crate::suite::CANARY;
+use crate::suite::only;
 
 fn value(text: &str) -> SecretValue {
     SecretValue::from(text.to_owned())

@@ -10,9 +10,10 @@ use atmos_secrets::backend::vault::connect;
 use atmos_secrets::backend::{Backend, Error, ErrorKind, Key};
 use serde_json::{Value, json};
 
-use super::{Mount, around, only, read, watch};
+use super::{Mount, around, read, watch};
 use crate::kubernetes::{Cluster, base64};
 use crate::log;
+use crate::suite::only;
 
 /// A mount of the engine, a mount of a login method, and a cluster with the credentials.
 struct Scene {

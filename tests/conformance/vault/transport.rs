@@ -15,8 +15,9 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{around, only, read, spec, user, watch};
+use super::{around, read, spec, user, watch};
 use crate::suite::CANARY;
+use crate::suite::only;
 use crate::{log, wire};
 
 type Seen = Arc<Mutex<Vec<(String, String, HeaderMap)>>>;

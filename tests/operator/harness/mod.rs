@@ -31,7 +31,7 @@ pub use memory::readable;
 pub use neighbour::Neighbour;
 pub use operator::{OPERATOR, Operator, Options};
 pub use tenant::{Grant, Tenant};
-pub use waiting::condition;
+pub use waiting::{condition, state_of, told_of};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

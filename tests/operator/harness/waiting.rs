@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use atmos_secrets::api::status::READY;
+use atmos_secrets::api::status::{READY, SecretState};
 use atmos_secrets::api::{Reason, StackStatus, marks};
 use futures::TryStreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -17,6 +17,18 @@ use super::{LIMIT, Tenant};
 /// A condition of a status.
 pub fn condition<'a>(status: &'a StackStatus, type_: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// State and reason of a secret.
+pub fn state_of(status: &StackStatus, name: &str) -> (SecretState, Option<Reason>) {
+    let (state, reason, _) = told_of(status, name);
+    (state, reason)
+}
+
+/// State, reason and message of a secret.
+pub fn told_of<'a>(status: &'a StackStatus, name: &str) -> (SecretState, Option<Reason>, &'a str) {
+    let entry = status.secrets.iter().find(|entry| entry.name == name).unwrap();
+    (entry.state, entry.reason, entry.message.as_deref().unwrap_or_default())
 }
 
 impl Tenant {
