@@ -138,7 +138,7 @@ async fn store(cluster: &Cluster, namespace: &str, reference: &StoreRef) -> Opti
                 let view = facts(Definition::Store(&found.spec), name, namespace, &BTreeMap::new()).view;
                 Some((view, Some(StoreObject::Store(found))))
             }
-            Err(failure) => refused(Reason::AccessDenied, failure.message),
+            Err(failure) => refused(failure.reason(), failure.message),
         },
         StoreRef::ClusterStore(name) => match find::<ClusterStore>(cluster, None, name).await {
             Ok(None) => None,
@@ -148,7 +148,7 @@ async fn store(cluster: &Cluster, namespace: &str, reference: &StoreRef) -> Opti
                 let view = facts(Definition::ClusterStore(&found.spec), name, namespace, &labels).view;
                 Some((view, Some(StoreObject::ClusterStore(found))))
             }
-            Err(failure) => refused(Reason::AccessDenied, failure.message),
+            Err(failure) => refused(failure.reason(), failure.message),
         },
     }
 }
@@ -249,14 +249,12 @@ impl Compiled<'_> {
             .filter(|secret| secret.component == component)
             .map(|secret| secret.name.as_str())
             .collect();
-        let dropped = rows::dropped(&self.stack.spec, component);
+        let is_dropped = |name: &str| self.plan.dropped.contains(&(component.to_owned(), Arc::from(name)));
         self.plan
             .declarations()
             .filter(|secret| {
                 secret.component == component
-                    || (secret.component.is_empty()
-                        && !own.contains(secret.name.as_str())
-                        && !dropped.contains(&secret.name))
+                    || (secret.component.is_empty() && !own.contains(secret.name.as_str()) && !is_dropped(&secret.name))
             })
             .collect()
     }
@@ -308,10 +306,7 @@ impl Compiled<'_> {
     pub async fn open(&self, read: &PlannedRead, way: Way<'_>) -> Result<Place, backend::Error> {
         let key = self.key(read, way.files)?;
         let connected = self.connect(&read.store, std::slice::from_ref(&key), way).await?;
-        let title = match way.files.folder_named() {
-            None => format!("{} {}", read.store, key.name),
-            Some(folder) => folder.join(file_of(&key)).display().to_string(),
-        };
+        let title = title(read, &key, way.files);
         Ok(Place { connected, key, title })
     }
 
@@ -369,7 +364,7 @@ impl Compiled<'_> {
             connection,
             kubernetes,
             objects: &objects,
-            network: &stores.network()?,
+            network: &stores.network(self.is_azure(reference))?,
             credentials,
             observer: Arc::new(|_, _: &'static str, _: Duration| {}),
         };
@@ -395,6 +390,14 @@ pub fn access(
                 overwrites_managed,
             }
         }
+    }
+}
+
+/// What messages call a value's store and key.
+pub(super) fn title(read: &PlannedRead, key: &Key, files: &FileArgs) -> String {
+    match files.folder_named() {
+        None => format!("{} {}", read.store, key.name),
+        Some(folder) => folder.join(file_of(key)).display().to_string(),
     }
 }
 

@@ -87,15 +87,16 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// The way to stores, with the person's own rules.
+    /// The way to a store, with the person's own rules; `azure` says whether Azure is part of it.
     ///
     /// # Errors
     /// The system has no TLS to offer, or a variable of the environment is no address.
-    pub fn network(&self) -> Result<Network, backend::Error> {
+    pub fn network(&self, azure: bool) -> Result<Network, backend::Error> {
         let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
+        let azure_login = if azure { credentials::azure_login()? } else { None };
         Network::new(network::Settings {
             allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
-            services: credentials::azure_login()?.into_iter().collect(),
+            services: azure_login.into_iter().collect(),
             loopback: *allow_loopback_endpoints,
             ..network::Settings::default()
         })

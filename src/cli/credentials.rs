@@ -83,15 +83,17 @@ fn age_identities() -> Result<Vec<(String, SecretValue)>, Error> {
 /// Where Azure's tools log in, if the environment says so.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] if that is no address.
+/// [`ErrorKind::Unauthenticated`] if that is no address: it is the person's own configuration, not the Store's.
 pub fn azure_login() -> Result<Option<ServiceEndpoint>, Error> {
     let Some(text) = process::variable("AZURE_AUTHORITY_HOST") else { return Ok(None) };
     let invalid = || {
         let message = "AZURE_AUTHORITY_HOST is no address such as https://login.microsoftonline.us";
-        Error::new(ErrorKind::InvalidConfig, message)
+        Error::new(ErrorKind::Unauthenticated, message)
     };
     let text = text.into_string().map_err(|_| invalid())?;
-    format!("azure-login={text}").parse().map(Some).map_err(|_| invalid())
+    // Azure's own tools take a bare host, too.
+    let address = if text.contains("://") { text } else { format!("https://{text}") };
+    format!("azure-login={address}").parse().map(Some).map_err(|_| invalid())
 }
 
 fn azure_application(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<AzureApplication>, Error> {

@@ -1,8 +1,11 @@
 //! `delete`: takes the value of a declared secret out of its store. The declaration stays.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use clap::Args;
 
-use super::compiled::{Compiled, Place, Way, compile};
+use super::compiled::{Compiled, Way, compile, title};
 use super::context::{Cluster, ClusterArgs, StackArgs, StoreArgs, full_name};
 use super::exit::{Exit, Failure};
 use super::local::FileArgs;
@@ -10,8 +13,9 @@ use super::printer::Printer;
 use super::set::{for_whom, refuse_inherited, store_failed, write_failed};
 use super::{prompt, rows};
 use crate::api::{Reason, Scope};
-use crate::backend::{DeleteMode, ErrorKind};
-use crate::model::{PlannedRead, PlannedSecret};
+use crate::backend::connect::Connected;
+use crate::backend::{DeleteMode, Error, ErrorKind, Key, Presence};
+use crate::model::{PlannedRead, PlannedSecret, Problem, StoreRef};
 
 /// Delete the value of a declared secret from its store, with your own rights; the declaration stays
 ///
@@ -55,10 +59,7 @@ pub async fn run(cluster: &ClusterArgs, args: &DeleteArgs, printer: &mut Printer
     let cluster = Cluster::connect(cluster).await?;
     let stack = cluster.stack(&args.stack, printer).await?;
     let compiled = compile(&cluster, &stack).await?;
-    let mut found = Vec::new();
-    for secret in chosen(args, &compiled)? {
-        found.extend(find(secret, args, &compiled, printer).await?);
-    }
+    let found = find(chosen(args, &compiled)?, args, &compiled, printer).await?;
     if found.is_empty() {
         return Ok(Exit::Ok);
     }
@@ -70,13 +71,12 @@ pub async fn run(cluster: &ClusterArgs, args: &DeleteArgs, printer: &mut Printer
         return Ok(Exit::Ok);
     }
     let mode = if args.purge { DeleteMode::Purge } else { DeleteMode::Recoverable };
-    for Found { secret, read, place } in &found {
-        match place.connected.backend.delete(&place.key, mode).await {
+    for Found { secret, read, connected, key, title } in &found {
+        match connected.backend.delete(key, mode).await {
             Ok(()) => printer.info(&format!(
-                "deleted {}, {} ({}); it is still declared",
+                "deleted {}, {} ({title}); it is still declared",
                 secret.name,
                 for_whom(secret, read, &compiled),
-                place.title
             )),
             // Somebody else was faster.
             Err(error) if error.kind.is_missing() => printer.info(&format!("{} has no value any more", secret.name)),
@@ -90,7 +90,9 @@ pub async fn run(cluster: &ClusterArgs, args: &DeleteArgs, printer: &mut Printer
 struct Found<'a> {
     secret: &'a PlannedSecret,
     read: &'a PlannedRead,
-    place: Place,
+    connected: Arc<Connected>,
+    key: Key,
+    title: String,
 }
 
 /// The secret that is named, or all that the component itself declares.
@@ -110,43 +112,57 @@ fn chosen<'a>(args: &DeleteArgs, compiled: &'a Compiled<'_>) -> Result<Vec<&'a P
     Ok(vec![secret])
 }
 
-/// The place of a secret that has a value; one that has none is told.
+/// The values that are there; one that is not is told. Each store is connected and asked once.
 async fn find<'a>(
-    secret: &'a PlannedSecret,
+    secrets: Vec<&'a PlannedSecret>,
     args: &DeleteArgs,
     compiled: &Compiled<'_>,
     printer: &mut Printer,
-) -> Result<Option<Found<'a>>, Failure> {
-    let read =
-        secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
+) -> Result<Vec<Found<'a>>, Failure> {
     let way = Way { stores: &args.stores, files: &args.files, opens_files: true, overwrites_managed: args.force };
-    let place = compiled.open(read, way).await.map_err(|error| store_failed(&error))?;
-    if !place.connected.backend.capabilities().delete {
-        let kind = place.connected.kind;
-        let why = format!("{}: {} is of kind {kind}, from which nothing is deleted", Reason::Unsupported, read.store);
-        return Err(Failure::access(why).hint("delete the value with the store's own tools"));
+    let mut wanted: BTreeMap<&StoreRef, Vec<(&PlannedSecret, &PlannedRead, Key)>> = BTreeMap::new();
+    for secret in secrets {
+        let told = |problem: &Problem| Failure::access(format!("{}: {}", problem.reason, problem.message));
+        let read = secret.read.as_ref().map_err(told)?;
+        let key = compiled.key(read, way.files).map_err(|error| store_failed(&error))?;
+        // A declaration may be held at a version, but what goes is the value with all of them.
+        wanted.entry(&read.store).or_default().push((secret, read, Key { version: None, ..key }));
     }
-    if is_there(&place).await? {
-        return Ok(Some(Found { secret, read, place }));
+    let mut found = Vec::new();
+    for (store, wanted) in wanted {
+        let keys: Vec<Key> = wanted.iter().map(|(_, _, key)| key.clone()).collect();
+        let connected = Arc::new(compiled.connect(store, &keys, way).await.map_err(|error| store_failed(&error))?);
+        if !connected.backend.capabilities().delete {
+            let kind = connected.kind;
+            let why = format!("{}: {store} is of kind {kind}, from which nothing is deleted", Reason::Unsupported);
+            return Err(Failure::access(why).hint("delete the value with the store's own tools"));
+        }
+        let answers = connected.backend.probe(&keys).await;
+        for ((secret, read, key), answer) in wanted.into_iter().zip(answers) {
+            let title = title(read, &key, way.files);
+            if is_there(answer)? {
+                found.push(Found { secret, read, connected: Arc::clone(&connected), key, title });
+            } else {
+                printer.info(&format!("{} has no value ({title}): nothing to delete", secret.name));
+            }
+        }
     }
-    printer.info(&format!("{} has no value ({}): nothing to delete", secret.name, place.title));
-    Ok(None)
+    Ok(found)
 }
 
 /// Whether there is a value. One that is marked for deletion is there for `--purge`, and the store decides.
-async fn is_there(place: &Place) -> Result<bool, Failure> {
-    let answer = place.connected.backend.probe(std::slice::from_ref(&place.key)).await.into_iter().next();
+fn is_there(answer: Result<Presence, Error>) -> Result<bool, Failure> {
     match answer {
-        Some(Err(error)) if error.kind == ErrorKind::PendingDeletion => Ok(true),
-        Some(Err(error)) if error.kind.is_missing() => Ok(false),
-        Some(Err(error)) => Err(store_failed(&error)),
-        Some(Ok(_)) | None => Ok(true),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == ErrorKind::PendingDeletion => Ok(true),
+        Err(error) if error.kind.is_missing() => Ok(false),
+        Err(error) => Err(store_failed(&error)),
     }
 }
 
 fn question(found: &[Found<'_>], compiled: &Compiled<'_>) -> String {
-    let [Found { secret, read, place }] = found else {
-        let names: Vec<String> = found.iter().map(|one| format!("{} ({})", one.secret.name, one.place.title)).collect();
+    let [Found { secret, read, connected: _, key: _, title }] = found else {
+        let names: Vec<String> = found.iter().map(|one| format!("{} ({})", one.secret.name, one.title)).collect();
         return format!("Delete the values of {}?", names.join(", "));
     };
     let consumers = match (secret.scope, &read.coordinate) {
@@ -159,5 +175,5 @@ fn question(found: &[Found<'_>], compiled: &Compiled<'_>) -> String {
         }
         (Scope::Instance, Some(_)) => String::new(),
     };
-    format!("Delete the value of {}, {} ({}{consumers})?", secret.name, for_whom(secret, read, compiled), place.title)
+    format!("Delete the value of {}, {} ({title}{consumers})?", secret.name, for_whom(secret, read, compiled))
 }

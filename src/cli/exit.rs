@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::api::Reason;
+
 /// The exit codes. Scripts rely on them: a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -93,6 +95,12 @@ impl Failure {
     pub fn passing(mut self) -> Self {
         self.passing = true;
         self
+    }
+
+    /// The word for rows of a table: somebody refused, or nobody answered.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        if self.passing { Reason::Unreachable } else { Reason::AccessDenied }
     }
 
     /// Adds what to do next.

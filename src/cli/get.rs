@@ -131,6 +131,9 @@ fn unreadable(problem: &Problem) -> Failure {
     if problem.reason == Reason::NoMatchingKey {
         return failure.hint(super::set::KEY_HINT);
     }
+    if problem.reason == Reason::EndpointNotAllowed {
+        return failure.hint(super::set::ENDPOINT_HINT);
+    }
     if matches!(problem.reason, Reason::AccessDenied | Reason::GrantMissing) {
         return failure.hint(
             "values are read with your own rights, not with the operator's; `kubectl auth can-i --list` shows them",

@@ -11,8 +11,8 @@ use super::local::{FileArgs, LocalArgs};
 use super::printer::Printer;
 use super::rows::{self, Row, condition, is_observed, state_word};
 use super::{near, verify};
+use crate::api::Stack;
 use crate::api::status::{READY, STALLED, SecretState};
-use crate::api::{Reason, Stack};
 
 /// List declared secrets and whether each one has a value
 ///
@@ -124,7 +124,7 @@ async fn verified(
             }
             Some(problem) => (problem.reason, problem.message.clone()),
         },
-        Err(failure) => (Reason::AccessDenied, failure.message),
+        Err(failure) => (failure.reason(), failure.message),
     };
     printer.warning(&format!("Stack {}: {}: {}", full_name(stack), why.0, why.1));
     let mut rows = rows::from_status(stack);

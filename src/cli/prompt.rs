@@ -57,6 +57,19 @@ pub async fn hidden(question: &str) -> Result<SecretValue, Failure> {
     answer
 }
 
+/// Does work that a signal ends. After a prompt no signal ends the process by itself any more: its handlers stay.
+///
+/// # Errors
+/// Interrupted by a signal.
+pub async fn interruptible<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        biased;
+        () = signals.any() => Err(Failure::interrupted()),
+        done = work => Ok(done),
+    }
+}
+
 /// The signals that end a prompt.
 #[cfg(unix)]
 struct Signals([tokio::signal::unix::Signal; 4]);

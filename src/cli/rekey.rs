@@ -102,7 +102,7 @@ async fn open(cluster: &ClusterArgs, args: &RekeyArgs) -> Result<Sops, Failure> 
         connection: &connection,
         kubernetes: false,
         objects: &Objects::new(cluster.client),
-        network: &args.stores.network().map_err(|error| store_failed(&error))?,
+        network: &args.stores.network(true).map_err(|error| store_failed(&error))?,
         credentials,
         observer: Arc::new(|_, _: &'static str, _: Duration| {}),
     };

@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use super::context::atmos_stack;
 use crate::api::declaration::{Declaration, Vars};
-use crate::api::stack::ComponentKind;
 use crate::api::status::{RotationStatus, SecretState, SecretStatus};
 use crate::api::{Component, Reason, Scope, Stack, StackSpec};
-use crate::model::plan::plan;
+use crate::model::plan::{self, plan};
 use crate::model::{Plan, PlannedSecret, World};
 
 /// Stands for "all" in the columns STACK and COMPONENT.
@@ -212,7 +211,7 @@ pub fn planned(stack: &Stack, secret: &PlannedSecret) -> Row {
 /// What a declaration is for, as far as this Stack says it: status has no room for it.
 fn description(spec: &StackSpec, component: &str, name: &str) -> Option<String> {
     let mut layers: Vec<&Vars> = Vec::new();
-    if let Some((_, found)) = components(spec).find(|(full_name, _)| full_name == component) {
+    if let Some(found) = component_of(spec, |full_name| full_name == component) {
         layers.extend(layers_of(spec, found, &mut BTreeSet::new()));
     }
     layers.extend(spec.secrets.as_ref().map(|secrets| &secrets.vars));
@@ -225,7 +224,7 @@ fn layers_of<'a>(spec: &'a StackSpec, component: &'a Component, seen: &mut BTree
     let Some(metadata) = &component.metadata else { return layers };
     for base in metadata.inherits.iter().rev().chain(metadata.component.as_ref()) {
         if seen.insert(base.clone())
-            && let Some((_, found)) = components(spec).find(|(full_name, _)| is_component(full_name, base))
+            && let Some(found) = component_of(spec, |full_name| is_component(full_name, base))
         {
             layers.extend(layers_of(spec, found, seen));
         }
@@ -233,11 +232,9 @@ fn layers_of<'a>(spec: &'a StackSpec, component: &'a Component, seen: &mut BTree
     layers
 }
 
-/// The components of a Stack as `<type>/<name>`.
-fn components(spec: &StackSpec) -> impl Iterator<Item = (String, &Component)> {
-    spec.components.iter().flat_map(|(component_type, components)| {
-        components.0.iter().map(move |(name, component)| (format!("{component_type}/{name}"), component))
-    })
+fn component_of(spec: &StackSpec, is: impl Fn(&str) -> bool) -> Option<&Component> {
+    let mut components = plan::components(spec);
+    components.find_map(|(kind, name, component)| is(&format!("{kind}/{name}")).then_some(component))
 }
 
 /// Whether `-c` names this component: by its name, or by type and name.
@@ -248,13 +245,9 @@ pub fn is_component(full_name: &str, given: &str) -> bool {
 
 /// The components that get secrets, as `<type>/<name>`: not those that are only a base.
 pub fn instances(spec: &StackSpec) -> impl Iterator<Item = String> {
-    components(spec)
-        .filter(|(_, component)| {
-            !component.metadata.as_ref().is_some_and(|metadata| {
-                metadata.enabled == Some(false) || metadata.component_type == Some(ComponentKind::Abstract)
-            })
-        })
-        .map(|(full_name, _)| full_name)
+    plan::components(spec)
+        .filter(|(_, _, component)| !plan::is_base_only(component))
+        .map(|(component_type, name, _)| format!("{component_type}/{name}"))
 }
 
 /// The full name of the component that `-c` names; `None` if the Stack has none.
@@ -277,9 +270,10 @@ pub fn effective(spec: &StackSpec, component: &str, rows: Vec<Row>) -> Vec<Row> 
         .collect()
 }
 
-/// The names that a component or its bases drop with `declared: false`.
-pub fn dropped(spec: &StackSpec, component: &str) -> BTreeSet<String> {
-    let Some((_, found)) = components(spec).find(|(full_name, _)| full_name == component) else {
+/// The names that a component or its bases in this Stack drop with `declared: false`; what a Catalog's bases drop only a
+/// compiled plan knows.
+fn dropped(spec: &StackSpec, component: &str) -> BTreeSet<String> {
+    let Some(found) = component_of(spec, |full_name| full_name == component) else {
         return BTreeSet::new();
     };
     let is_dropped = |declaration: &Declaration| declaration.declared == Some(false);

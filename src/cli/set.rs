@@ -22,6 +22,9 @@ use crate::value::SecretValue;
 pub(super) const KEY_HINT: &str =
     "set SOPS_AGE_KEY or SOPS_AGE_KEY_FILE to your own age identity, or use the cluster's with --cluster-key";
 
+/// What helps somebody whose Store names a host that the plugin does not trust by itself.
+pub(super) const ENDPOINT_HINT: &str = "your own credentials would go to that host: name it with --allow-endpoint only if you know the Store that names it";
+
 /// The most bytes that are read: more than any store takes.
 const MAX_VALUE: u64 = 2 << 20;
 
@@ -73,7 +76,8 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
     let read =
         secret.read.as_ref().map_err(|problem| Failure::access(format!("{}: {}", problem.reason, problem.message)))?;
     let way = Way { stores: &args.stores, files: &args.files, opens_files: true, overwrites_managed: args.force };
-    let place = compiled.open(read, way).await.map_err(|error| store_failed(&error))?;
+    let mut place = compiled.open(read, way).await.map_err(|error| store_failed(&error))?;
+    let pinned = place.key.version.take();
     refuse_read_only(&place.connected, read)?;
     let precondition = match agree(&place, read, args, printer).await? {
         Some(precondition) => precondition,
@@ -88,9 +92,18 @@ pub async fn run(cluster: &ClusterArgs, args: &SetArgs, printer: &mut Printer) -
             secret.name, place.key.name
         ));
     }
+    if let Some(version) = pinned {
+        printer.warning(&format!(
+            "{} is held at version {version}: its targets get the new value when the declaration names another one",
+            secret.name
+        ));
+    }
     let value = value(args).await?;
-    let written = place.connected.backend.write(&place.key, &value, precondition).await;
-    written.map_err(|error| write_failed(&error, "written", &args.files))?;
+    let written = prompt::interruptible(place.connected.backend.write(&place.key, &value, precondition)).await;
+    let unknown = "it is not known whether the value was written: look before you try again";
+    written
+        .map_err(|interrupted| interrupted.hint(unknown))?
+        .map_err(|error| write_failed(&error, "written", &args.files))?;
     printer.info(&done(secret, read, &compiled, &place.title));
     Ok(Exit::Ok)
 }
@@ -234,6 +247,9 @@ pub(super) fn store_failed(error: &backend::Error) -> Failure {
     }
     if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::GrantMissing) {
         return failure.hint("values are written with your own rights; `kubectl auth can-i --list` shows them");
+    }
+    if error.kind == ErrorKind::EndpointNotAllowed {
+        return failure.hint(ENDPOINT_HINT);
     }
     if error.kind == ErrorKind::Conflict {
         return failure.hint("somebody else set a value at the same time: look at it, then try again");

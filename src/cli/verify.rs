@@ -71,6 +71,7 @@ fn expose(declaration: &mut Row, exposed: Row) {
     if declaration.status == SecretState::Initialized && exposed.status != SecretState::Initialized && !left_out {
         let message = exposed.message.map(|message| format!("for key {}: {message}", exposed.name));
         (declaration.status, declaration.reason, declaration.message) = (exposed.status, exposed.reason, message);
+        declaration.required |= exposed.required;
     }
 }
 

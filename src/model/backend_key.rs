@@ -223,24 +223,6 @@ impl KeyLayout {
         }
     }
 
-    /// What the keys of one stack, or of one component in it, start with: the composition without a name.
-    #[must_use]
-    pub fn listing_prefix(&self, scope: Scope, stack: &str, component: &str) -> String {
-        let coordinate = Coordinate::new(scope, stack, component, "");
-        match self.kind {
-            StoreKind::Sops | StoreKind::Kubernetes => self.compose(&coordinate),
-            StoreKind::AwsSecretsManager
-            | StoreKind::AwsSsm
-            | StoreKind::Vault
-            | StoreKind::AzureKeyVault
-            | StoreKind::GcpSecretManager => {
-                let mut parts = self.parts(&coordinate);
-                parts.pop();
-                self.join(&parts)
-            }
-        }
-    }
-
     /// The prefix, the pieces of the stack, those of the component, and the name, which is never split.
     fn parts(&self, coordinate: &Coordinate) -> Vec<String> {
         let mut parts = vec![self.prefix.clone()];

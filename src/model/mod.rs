@@ -197,6 +197,8 @@ pub struct Plan {
     /// One entry for each effective declaration: the stack level first, then components by type and name; NAMEs sorted.
     /// Behind each come the versions that it exposes.
     pub secrets: Vec<PlannedSecret>,
+    /// What `declared: false` takes from a component, its bases included: `<type>/<component>` and NAME.
+    pub dropped: BTreeSet<(String, Arc<str>)>,
     /// Targets by name.
     pub targets: Vec<PlannedTarget>,
     /// Every object that the plan looked at or for.

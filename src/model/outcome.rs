@@ -254,6 +254,8 @@ fn secret_status(
         Finding::Error { problem, .. } => (SecretState::Error, Some(problem), String::new(), secret.origin.clone()),
         Finding::Unknown => (SecretState::Unknown, None, String::new(), secret.origin.clone()),
     };
+    // Only a version that must be there makes its declaration missing.
+    let holds_back = matches!(trouble, Some((SecretState::Missing, _))) && state == SecretState::Initialized;
     let (state, problem) = match (state, trouble) {
         (SecretState::Initialized, Some(trouble)) => trouble,
         (state, _) => (state, problem.cloned()),
@@ -265,7 +267,7 @@ fn secret_status(
         state,
         reason: problem.as_ref().map(|problem| problem.reason),
         message: problem.map(|problem| problem.message),
-        required: secret.required,
+        required: secret.required || holds_back,
         scope: secret.scope,
         store: secret.store.as_ref().map(ToString::to_string).unwrap_or_default(),
         backend_key,

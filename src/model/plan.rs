@@ -75,6 +75,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
     targets.stack_level(&shared);
 
     let doubled = names_in_two_types(spec);
+    let mut dropped = BTreeSet::new();
     for (component_type, component_name, component) in components(spec) {
         if is_base_only(component) {
             continue;
@@ -93,6 +94,8 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
             .or(inherited.problem.map(|problem| problem.stalled_if(compiler.alone)));
         let mut effective = stack_level.clone();
         lay_over(&mut effective, &inherited.patches);
+        let taken = effective.iter().filter(|(_, patch)| !patch.declared);
+        dropped.extend(taken.map(|(secret, _)| (label.clone(), Arc::clone(secret))));
         let mut set: BTreeMap<Arc<str>, Declared> = BTreeMap::new();
         for (secret, patch) in effective.iter().filter(|(_, patch)| patch.declared) {
             let declared = match (inherited.patches.contains_key(secret), shared.get(secret)) {
@@ -130,6 +133,7 @@ pub fn plan(namespace: &str, name: &str, spec: &StackSpec, world: &World) -> Pla
         drift: spec.drift.unwrap_or_default(),
         blocked,
         secrets,
+        dropped,
         targets,
         inputs,
         stack,
@@ -154,13 +158,15 @@ fn refresh_interval(spec: &StackSpec) -> Option<Duration> {
     (!asked.is_zero()).then(|| asked.clamp(MIN_REFRESH_INTERVAL, MAX_REFRESH_INTERVAL))
 }
 
-fn components(spec: &StackSpec) -> impl Iterator<Item = (&str, &str, &Component)> {
+/// Every component with its type and name.
+pub(crate) fn components(spec: &StackSpec) -> impl Iterator<Item = (&str, &str, &Component)> {
     spec.components.iter().flat_map(|(component_type, components)| {
         components.0.iter().map(move |(name, component)| (component_type.as_str(), name.as_str(), component))
     })
 }
 
-fn is_base_only(component: &Component) -> bool {
+/// Whether a component gets no secrets of its own: it is switched off, or only a base of others.
+pub(crate) fn is_base_only(component: &Component) -> bool {
     component.metadata.as_ref().is_some_and(|metadata| {
         metadata.enabled == Some(false) || metadata.component_type == Some(ComponentKind::Abstract)
     })

@@ -59,6 +59,7 @@ fn synced(findings: &[Finding; 2], target: TargetReport) -> StackStatus {
         drift: DriftPolicy::Correct,
         blocked: None,
         secrets: vec![secret("REQUIRED", true), secret("OPTIONAL", false)],
+        dropped: BTreeSet::new(),
         targets: vec![PlannedTarget {
             name: "orders-db".to_owned(),
             component: "terraform/orders-db".to_owned(),

@@ -6,7 +6,7 @@ use e2e::{AzureApplication, AzureVault};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, search_path};
-use crate::store::CANARY;
+use crate::store::{CANARY, put};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
@@ -94,4 +94,28 @@ async fn the_azure_cli_is_asked_for_a_token() {
     assert_eq!(asked.trim(), expected);
     // Neither login was the person's, nor the operator's.
     assert!(azure.requests().iter().all(|request| !request.path.contains("oauth2")));
+}
+
+#[tokio::test]
+async fn where_azure_logs_in_concerns_azure_alone() {
+    let (fixture, azure) = prepare().await;
+    let fixture = fixture.with_variable("AZURE_TENANT_ID", TENANT).with_variable("AZURE_CLIENT_ID", CLIENT);
+    let fixture = fixture.with_variable("AZURE_CLIENT_SECRET", SECRET);
+    // Azure's own tools take a host without its scheme, too.
+    let host = azure.url().trim_start_matches("https://").trim_end_matches('/').to_owned();
+    let fixture = fixture.with_variable("AZURE_AUTHORITY_HOST", host);
+    let read = fixture.run(READ).await;
+    assert_eq!((read.code, read.text()), (0, CANARY), "{}", read.stderr);
+
+    let fixture = fixture.with_variable("AZURE_AUTHORITY_HOST", "no address");
+    let refused = fixture.run(READ).await;
+    assert_eq!((refused.code, refused.text()), (3, ""), "{refused:?}");
+    assert!(refused.stderr.starts_with("error: AuthFailed: AZURE_AUTHORITY_HOST is no address"), "{refused:?}");
+    let store = json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "app"},
+        "spec": {"kubernetes": {}}});
+    fixture.apply(store).await;
+    fixture.change("prod", json!({"defaultStore": "app"})).await;
+    put(&fixture, "atmos.prod.db", &[("PASSWORD", CANARY.as_bytes())]).await;
+    let read = fixture.run(&["get", "PASSWORD", "--mask=false", "-r"]).await;
+    assert_eq!((read.code, read.text()), (0, CANARY), "{}", read.stderr);
 }

@@ -253,3 +253,23 @@ async fn a_value_comes_as_its_targets_get_it() {
         assert!(described.text().contains(line), "{described:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_base_in_a_catalog_drops_is_not_declared() {
+    let fixture = Fixture::new("get").await;
+    quickstart(&fixture).await;
+    put(&fixture, "atmos.plat-ue1-prod", &[("API_KEY", CANARY.as_bytes())]).await;
+    let name = fixture.namespace.clone();
+    let catalog = json!({
+        "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Catalog", "metadata": {"name": name},
+        "spec": {"components": {"terraform": {"plain": {"metadata": {"type": "abstract"},
+            "secrets": {"vars": {"API_KEY": {"declared": false}}}}}}},
+    });
+    fixture.control_plane.apply_yaml(&catalog.to_string()).await.expect("the Catalog is accepted");
+    let web = json!({"metadata": {"inherits": ["plain"]}});
+    fixture.change("prod", json!({"imports": [{"catalog": name}], "components": {"terraform": {"web": web}}})).await;
+    let shared = fixture.run(&["get", "API_KEY", "-c", "db", "--mask=false", "-r"]).await;
+    assert_eq!((shared.code, shared.text()), (0, CANARY), "{shared:?}");
+    let dropped = fixture.run(&["get", "API_KEY", "-c", "web", "--mask=false", "-r"]).await;
+    assert_eq!((dropped.code, dropped.text()), (2, ""), "{dropped:?}");
+}

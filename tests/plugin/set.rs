@@ -195,3 +195,30 @@ async fn an_interrupted_prompt_gives_the_terminal_back() {
     }
     assert_eq!(stored(&fixture, DB_OBJECT, "PASSWORD").await, None);
 }
+
+#[tokio::test]
+async fn a_store_that_hangs_is_left_with_the_keyboard() {
+    let fixture = Fixture::new("set").await;
+    let vault = e2e::Vault::shared().await.expect("a Vault");
+    let proxy = e2e::FaultProxy::to_http(vault.url()).await.expect("a proxy");
+    proxy.inject(e2e::Fault::Stall, e2e::Matching::any().path("/prod/db/PASSWORD").method("POST"));
+    let mount = &fixture.namespace;
+    let engine = json!({"type": "kv", "options": {"version": "1"}});
+    vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
+    let auth = json!({"token": {"secret": "of-the-operator", "key": "token"}});
+    fixture
+        .apply(json!({
+            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "vault"},
+            "spec": {"timeout": "60s", "vault": {"address": proxy.url(), "mount": mount, "kvVersion": 1, "auth": auth}},
+        }))
+        .await;
+    let vars = json!({"PASSWORD": {}});
+    let spec = json!({"defaultStore": "vault", "components": {"terraform": {"db": {"secrets": {"vars": vars}}}}});
+    fixture.stack("prod", spec).await;
+    let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
+    // The line feed that the prompt prints tells that the write begins.
+    let steps = json!([["expect", PROMPT], ["send", "typed\r"], ["expect", "\n"], ["signal", "INT"]]);
+    let session = fixture.on_terminal(&["set", "PASSWORD", "--allow-loopback-endpoints"], steps).await;
+    assert_eq!((session.code, session.restored), (130, true), "{session:?}");
+    assert!(session.output.contains("it is not known whether the value was written"), "{session:?}");
+}

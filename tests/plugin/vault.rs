@@ -1,5 +1,7 @@
 //! Stores in a real Vault, with the person's own token.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
@@ -69,6 +71,7 @@ async fn the_token_goes_to_the_host_of_the_address_alone() {
     let refused = fixture.run(plain).await;
     assert_eq!((refused.code, refused.text()), (3, ""), "{refused:?}");
     assert!(refused.stderr.contains("--allow-endpoint vault.invalid"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: your own credentials would go to that host"), "{}", refused.stderr);
     // Named by the person, it is asked, and not found: no such name can be (RFC 6761).
     let fixture = fixture.with_variable("VAULT_ADDR", "https://vault.invalid:8200");
     let asked = fixture.run(plain).await;
@@ -77,4 +80,80 @@ async fn the_token_goes_to_the_host_of_the_address_alone() {
     fixture.apply(elsewhere("https://vault.invalid:8201")).await;
     let refused = fixture.run(plain).await;
     assert!(refused.stderr.contains("--allow-endpoint vault.invalid"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn a_declaration_that_is_held_at_a_version_can_be_set_and_deleted() {
+    let fixture = Fixture::new("vault").await;
+    let vault = prepare(&fixture).await;
+    let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
+    let mount = format!("{}-2", fixture.namespace);
+    let engine = json!({"type": "kv", "options": {"version": "2"}});
+    vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
+    let path = format!("{mount}/data/prod/db/PASSWORD");
+    for value in ["one", "two", "three"] {
+        e2e::wait_until("the engine to take values", Duration::from_secs(30), async || {
+            vault.must("POST", &path, json!({"data": {"value": value}})).await
+        })
+        .await
+        .expect("a value");
+    }
+    fixture
+        .apply(json!({
+            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "vault"},
+            "spec": {"vault": {"address": vault.url(), "mount": mount, "kvVersion": 2,
+                "auth": {"token": {"secret": "of-the-operator", "key": "token"}}}},
+        }))
+        .await;
+    let vars = json!({"PASSWORD": {"version": "2"}, "LATER": null});
+    fixture.change("prod", json!({"components": {"terraform": {"db": {"secrets": {"vars": vars}}}}})).await;
+    let read = fixture.run(READ).await;
+    assert_eq!((read.code, read.text()), (0, "two"), "{}", read.stderr);
+
+    let set = ["set", "PASSWORD", "--stdin", "--force", "--allow-loopback-endpoints"];
+    let written = fixture.run_with_input(&set, b"four").await;
+    assert_eq!(written.code, 0, "{written:?}");
+    assert!(written.stderr.contains("PASSWORD is held at version 2"), "{written:?}");
+    let stored = vault.must("GET", &path, Value::Null).await.expect("a value");
+    assert_eq!(stored["data"]["data"], json!({"value": "four"}));
+
+    // The version that it is held at is gone, the value is not.
+    let destroy = format!("{mount}/destroy/prod/db/PASSWORD");
+    vault.must("POST", &destroy, json!({"versions": [2]})).await.expect("an answer");
+    let delete = ["delete", "PASSWORD", "--yes", "--allow-loopback-endpoints"];
+    let deleted = fixture.run(&delete).await;
+    assert!(deleted.code == 0 && deleted.stderr.starts_with("deleted PASSWORD"), "{deleted:?}");
+    let gone = fixture.run(&delete).await;
+    assert!(gone.code == 0 && gone.stderr.contains("has no value"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_required_version_that_is_not_there_makes_a_stack_invalid() {
+    let fixture = Fixture::new("vault").await;
+    let vault = prepare(&fixture).await;
+    let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
+    let mount = format!("{}-2", fixture.namespace);
+    let engine = json!({"type": "kv", "options": {"version": "2"}});
+    vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
+    e2e::wait_until("the engine to take values", Duration::from_secs(30), async || {
+        vault.must("POST", &format!("{mount}/data/prod/db/PASSWORD"), json!({"data": {"value": CANARY}})).await
+    })
+    .await
+    .expect("a value");
+    fixture
+        .apply(json!({
+            "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": {"name": "vault"},
+            "spec": {"vault": {"address": vault.url(), "mount": mount, "kvVersion": 2,
+                "auth": {"token": {"secret": "of-the-operator", "key": "token"}}}},
+        }))
+        .await;
+    let validate = ["validate", "--verify", "--allow-loopback-endpoints"];
+    for (optional, code, verdict) in [(true, 0, "valid: "), (false, 1, "invalid: ")] {
+        let expose = json!([{"version": "7", "key": "OLD", "optional": optional}]);
+        let vars = json!({"PASSWORD": {"expose": expose}, "LATER": null});
+        fixture.change("prod", json!({"components": {"terraform": {"db": {"secrets": {"vars": vars}}}}})).await;
+        let outcome = fixture.run(&validate).await;
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        assert!(outcome.text().contains(verdict), "{outcome:?}");
+    }
 }

@@ -131,7 +131,7 @@ impl Network {
             return Ok(url);
         }
         let message = format!(
-            "{field}: the operator may not connect to host {host}; its administrator can allow it with --allow-endpoint {host}"
+            "{field}: host {host} is not on the list of hosts that may be asked; --allow-endpoint {host} puts it there"
         );
         Err(Error::new(ErrorKind::EndpointNotAllowed, message))
     }

@@ -188,19 +188,6 @@ fn normalises_for_azure() {
 }
 
 #[test]
-fn lists_below_a_prefix() {
-    for (kind, prefix, stack, expected) in [
-        (ASM, "atmos", "prod-ue1", "atmos/prod/ue1/vpc"),
-        (AZURE, "atmos", "prod-ue1", "atmos-prod-ue1-vpc"),
-        (ASM, "", "prod", "/prod/vpc"),
-    ] {
-        assert_eq!(layout(kind, prefix, "-").listing_prefix(Scope::Instance, stack, "vpc"), expected);
-    }
-    let sops = KeyLayout::new(StoreKind::Sops);
-    assert_eq!(sops.listing_prefix(Scope::Instance, "dev", "api"), "dev.api.enc.yaml#");
-}
-
-#[test]
 fn lays_out_files_and_secrets() {
     let sops = KeyLayout::new(StoreKind::Sops);
     let template = KeyLayout { file: Some(FileTemplate::parse("{{ .atmos_stack }}.yaml").unwrap()), ..sops.clone() };

@@ -46,6 +46,7 @@ fn plan(secrets: Vec<PlannedSecret>) -> Plan {
         drift: DriftPolicy::Correct,
         blocked: None,
         secrets,
+        dropped: BTreeSet::new(),
         targets: vec![PlannedTarget {
             name: "orders-db".into(),
             component: "terraform/orders-db".into(),
