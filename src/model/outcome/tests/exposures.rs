@@ -26,7 +26,7 @@ fn a_declaration_tells_of_the_versions_that_it_exposes() {
         (good(), Finding::Unknown, true, false, SecretState::Unknown, None),
     ] {
         let plan = plan(vec![
-            secret("terraform/orders-db", "DB", true),
+            secret("terraform/orders-db", "DB", false),
             exposed("OLD", optional),
             secret("terraform/orders-db", "OTHER", false),
         ]);
@@ -35,6 +35,7 @@ fn a_declaration_tells_of_the_versions_that_it_exposes() {
         let names: Vec<&str> = status.secrets.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["DB", "OTHER"]);
         assert_eq!(status.secrets[0].state, state);
+        assert_eq!(status.secrets[0].required, state == SecretState::Missing, "only that holds a target back");
         assert_eq!(status.secrets[0].message, told.map(message));
         assert_eq!(status.secrets[0].reason.map(|reason| reason.as_str()), told);
         assert_eq!(status.secrets[1].state, SecretState::Initialized);
