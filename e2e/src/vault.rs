@@ -288,8 +288,8 @@ async fn run(folder: &Path, arguments: Vec<String>) -> anyhow::Result<Guarded> {
         name: "vault".to_owned(),
         path: tools::path(Tool::Vault).await?,
         arguments: arguments.into_iter().map(OsString::from).collect(),
-        // It would leave things in the caller's home.
-        environment: vec![("HOME", folder.into())],
+        // It would leave things in the caller's home, and sockets among the temporary files.
+        environment: vec![("HOME", folder.into()), ("TMPDIR", folder.into())],
         folder: folder.to_owned(),
         log: folder.join("vault.log"),
     })
