@@ -49,7 +49,7 @@ pub struct OutsideArgs {
     #[arg(long, value_name = "HOST")]
     pub allow_endpoint: Vec<AllowedHost>,
 
-    /// Asks a provider's service elsewhere: aws-sts, aws-kms, azure-login, gcp-sts, gcp-iam-credentials, gcp-oauth, gcp-kms; may be given again
+    /// Asks a provider's service elsewhere: aws-sts, aws-kms, azure-login, azure-keys, gcp-sts, gcp-iam-credentials, gcp-oauth, gcp-kms; may be given again
     #[arg(long, value_name = "SERVICE=URL")]
     pub service_endpoint: Vec<ServiceEndpoint>,
 

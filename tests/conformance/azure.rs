@@ -47,7 +47,7 @@ pub fn allow(azure: &AzureVault, rights: &[&'static str]) {
 
 /// The network that reaches a vault and its login.
 pub fn network(azure: &AzureVault) -> Network {
-    let services = vec![format!("azure-login={}", azure.url()).parse().unwrap()];
+    let services = ["azure-login", "azure-keys"].map(|name| format!("{name}={}", azure.url()).parse().unwrap()).into();
     let roots = azure.ca_pem().as_bytes().to_vec();
     Network::new(Settings { loopback: true, services, roots, ..Settings::default() }).unwrap()
 }

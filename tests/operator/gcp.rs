@@ -89,7 +89,7 @@ impl Scene {
 const ORDERS: &str = "
     defaultStore: google
     refreshInterval: 10s
-    components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}}}}}}
+    components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}, MODE: {default: fallback}}}}}}
 ";
 
 #[tokio::test]
@@ -104,12 +104,12 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
         ("plat_prod_orders-db_DB_PASSWORD", &own),
         ("plat_prod_API_KEY", &stack),
         ("ROOT_CA", &global),
-        ("plat_prod_orders-db_OFF", &old),
+        ("plat_prod_orders-db_GONE", &old),
     ] {
         scene.put(key, value);
     }
     gcp.set_alias(&database, "stable", 1);
-    gcp.disable(&scene.id("plat_prod_orders-db_OFF"), 1);
+    gcp.destroy(&scene.id("plat_prod_orders-db_GONE"), 1);
     let subject = format!("system:serviceaccount:{namespace}:reader");
     gcp.trust(PROVIDER, &subject);
     gcp.let_act_as(&subject, READER);
@@ -132,7 +132,7 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
                   STABLE: {reference: DB_PASSWORD, version: stable}
                   NEVER: {reference: DB_PASSWORD, version: none-such}
                   LATE: {}
-                  OFF: {}
+                  GONE: {}
     ";
     tenant.stack("prod", spec).await?;
     // Tokens of an account are asked for only with a right on that account.
@@ -158,17 +158,17 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
     tenant.wait_secret("prod-orders-db", secret(&data)).await?;
     assert_eq!(state_of(&status, "LATE"), (SecretState::Missing, Some(Reason::ValueMissing)));
     assert_eq!(state_of(&status, "NEVER"), (SecretState::Missing, Some(Reason::VersionMissing)));
-    assert_eq!(state_of(&status, "OFF"), (SecretState::Missing, Some(Reason::VersionMissing)));
-    let off = status.secrets.iter().find(|entry| entry.name == "OFF").unwrap().message.clone().unwrap_or_default();
-    assert!(off.contains("is disabled"), "{off}");
+    assert_eq!(state_of(&status, "GONE"), (SecretState::Missing, Some(Reason::VersionMissing)));
+    let gone = status.secrets.iter().find(|entry| entry.name == "GONE").unwrap().message.clone().unwrap_or_default();
+    assert!(gone.contains("is destroyed"), "{gone}");
 
-    // What appears, what changes and what is enabled again is found by the tick, with the right to read alone, too.
+    // What appears and what changes is found by the tick, with the right to read alone, too.
     gcp.permit_only(READER, &["secretmanager.versions.access"]);
     scene.put("plat_prod_orders-db_LATE", &late);
     scene.put("plat_prod_API_KEY", &next);
-    gcp.enable(&scene.id("plat_prod_orders-db_OFF"), 1);
+    scene.put("plat_prod_orders-db_GONE", &next);
     data[0].1 = &next;
-    data.extend([("LATE", &*late), ("OFF", &*old)]);
+    data.extend([("LATE", &*late), ("GONE", &*next)]);
     tenant.wait_secret("prod-orders-db", secret(&data)).await?;
     scene.guard_tokens();
     Ok(())
@@ -178,14 +178,15 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
 async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow::Result<()> {
     let scene = Scene::new().await?;
     let Scene { gcp, proxy, tenant, .. } = &scene;
-    let (value, next) = (tenant.canary(), tenant.canary());
-    let id = scene.id("prod_orders-db_DB_PASSWORD");
+    let [value, next, mode] = [(); 3].map(|()| tenant.canary());
+    let data = |password: &str| secret(&[("DB_PASSWORD", password), ("MODE", &mode)]);
     scene.put("prod_orders-db_DB_PASSWORD", &value);
+    scene.put("prod_orders-db_MODE", &mode);
     scene.set_key(&scene.new_key()?).await?;
     scene.store_by_key().await?;
     tenant.stack("prod", ORDERS).await?;
     tenant.wait_ready("prod").await?;
-    let good = secret(&[("DB_PASSWORD", &value)]);
+    let good = data(&value);
     tenant.wait_secret("prod-orders-db", good.clone()).await?;
 
     gcp.permit_only(READER, &[]);
@@ -195,7 +196,18 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
     gcp.permit_only(READER, &["secretmanager.versions.access"]);
     tenant.wait_ready("prod").await?;
 
-    gcp.disable(&id, 1);
+    // What is disabled is there: no default stands in for it.
+    gcp.disable(&scene.id("prod_orders-db_MODE"), 1);
+    let status = tenant.wait_reason("prod", Reason::AccessDenied).await?;
+    assert_eq!(state_of(&status, "MODE"), (SecretState::Error, Some(Reason::AccessDenied)));
+    let off = status.secrets.iter().find(|entry| entry.name == "MODE").unwrap().message.clone().unwrap_or_default();
+    assert!(off.contains("is disabled"), "{off}");
+    assert_eq!(tenant.secret("prod-orders-db").await?, good);
+    gcp.enable(&scene.id("prod_orders-db_MODE"), 1);
+    tenant.wait_ready("prod").await?;
+    assert_eq!(tenant.secret("prod-orders-db").await?, good);
+
+    gcp.destroy(&scene.id("prod_orders-db_DB_PASSWORD"), 1);
     let status = tenant.wait_reason("prod", Reason::VersionMissing).await?;
     assert_eq!(state_of(&status, "DB_PASSWORD"), (SecretState::Missing, Some(Reason::VersionMissing)));
     assert_eq!(tenant.secret("prod-orders-db").await?, good);
@@ -210,7 +222,7 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
     let looked = async || if looks() >= wanted { Ok(()) } else { Err(looks()) };
     e2e::wait_until("two more looks", Duration::from_secs(60), looked).await?;
     assert_eq!(denied(tenant.history("prod").await?), before);
-    gcp.enable(&id, 1);
+    scene.put("prod_orders-db_DB_PASSWORD", &value);
     tenant.wait_ready("prod").await?;
 
     // What passes turns the Store and not its Stacks.
@@ -226,13 +238,13 @@ async fn each_failure_has_its_reason_and_leaves_the_last_good_secret() -> anyhow
         tenant.wait_store("google", Reason::Connected).await?;
     }
     scene.put("prod_orders-db_DB_PASSWORD", &next);
-    tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
+    tenant.wait_secret("prod-orders-db", data(&next)).await?;
 
     // Another service of Google's, where anybody may keep files, is not this one.
     let auth = json!({"serviceAccountKey": {"secret": "google", "key": "key.json"}});
     scene.store("https://storage.googleapis.com".to_owned(), auth).await?;
     tenant.wait_reason("prod", Reason::EndpointNotAllowed).await?;
-    assert_eq!(tenant.secret("prod-orders-db").await?, secret(&[("DB_PASSWORD", &next)]));
+    assert_eq!(tenant.secret("prod-orders-db").await?, data(&next));
     scene.guard_tokens();
     Ok(())
 }

@@ -60,6 +60,13 @@ pub(super) fn is_unfinished(error: &azure_core::Error) -> bool {
         if matches!(inner.code.as_str(), "ObjectIsBeingDeleted" | "ObjectIsBeingRecovered"))
 }
 
+/// A refusal for want of a role: the login is known, and may do other things. A firewall or an access policy refuses it for
+/// the whole vault.
+pub(super) fn is_of_role(error: &azure_core::Error) -> bool {
+    matches!(refusal(error), Some((403, Refusal { error: Code { innererror: Some(inner), .. } }))
+        if inner.code == "ForbiddenByRbac")
+}
+
 /// The error of a call. `tried` says what on which object, as in `read the secret app-db`.
 pub(super) fn from_sdk(error: &azure_core::Error, tried: &str) -> Error {
     // Ours, from the network or the login: it says everything already.
@@ -175,6 +182,7 @@ mod tests {
             assert!(!error.message.contains("REMOTE"), "{error}");
             assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
             assert_eq!(is_unfinished(&refused), inner.starts_with("ObjectIsBeing"), "{inner}");
+            assert_eq!(is_of_role(&refused), inner == "ForbiddenByRbac", "{inner}");
         }
     }
 

@@ -36,8 +36,9 @@ use azure_core::http::{ClientOptions, RetryOptions, Transport as AzureTransport,
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use self::error::from_sdk;
+use self::error::{from_sdk, is_of_role};
 use self::name::{Asked, identified};
 use self::transport::{Placeholder, Transport};
 use super::credentials::Surroundings;
@@ -63,7 +64,7 @@ const NOBODY: &str = "atmos-secrets-operator-no-such-secret";
 pub struct AzureKeyVault {
     client: SecretClient,
     encoding: Encoding,
-    /// How long a write or a deletion waits for the vault to finish what it began.
+    /// How long after its beginning a write or a deletion still waits for the vault to finish what it began.
     patience: Duration,
 }
 
@@ -145,17 +146,19 @@ impl Backend for AzureKeyVault {
     }
 
     async fn write(&self, key: &Key, value: &SecretValue, precondition: Precondition) -> Result<String, Error> {
+        let end = Instant::now() + self.patience;
         let asked = Asked::new(&Key::current(&key.name))?;
         let text = self.stored(&asked, value)?;
         self.expect(&asked, &precondition).await?;
-        self.put(&asked, text).await
+        self.put(&asked, text, end).await
     }
 
     async fn delete(&self, key: &Key, mode: DeleteMode) -> Result<(), Error> {
+        let end = Instant::now() + self.patience;
         let asked = Asked::new(&Key::current(&key.name))?;
         match mode {
             DeleteMode::Recoverable => self.delete_with_a_way_back(&asked).await,
-            DeleteMode::Purge => self.purge(&asked).await,
+            DeleteMode::Purge => self.purge(&asked, end).await,
         }
     }
 
@@ -183,10 +186,12 @@ impl Backend for AzureKeyVault {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        let nobody = self.client.get_secret(NOBODY, None).await;
-        match nobody.map_err(|error| from_sdk(&error, "use the vault")) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-            other => other.map(drop),
+        let Err(error) = self.client.get_secret(NOBODY, None).await else { return Ok(()) };
+        match from_sdk(&error, "use the vault") {
+            error if error.kind == ErrorKind::NotFound => Ok(()),
+            // A role on single secrets is none on this one.
+            _ if is_of_role(&error) => Ok(()),
+            error => Err(error),
         }
     }
 }

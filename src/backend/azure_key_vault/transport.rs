@@ -19,7 +19,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::Url;
 use tokio::sync::Semaphore;
 
-use crate::backend::credentials::azure::{Login, Session};
+use crate::backend::credentials::azure::Login;
 use crate::backend::network::{self, Client, Response};
 use crate::backend::{Error, ErrorKind};
 
@@ -60,13 +60,7 @@ impl Transport {
         }
         let closed = |_| Error::new(ErrorKind::Unexpected, "the vault takes no calls: please report this defect");
         let _turn = self.turns.acquire().await.map_err(closed)?;
-        let session = self.login.session().await?;
-        let answer = self.network.send(with_token(request, &session)?).await?;
-        if answer.status() != http::StatusCode::UNAUTHORIZED || !self.login.give_up(&session).await {
-            return Ok(answer);
-        }
-        let session = self.login.session().await?;
-        self.network.send(with_token(request, &session)?).await
+        self.login.send(&self.network, |token| with_token(request, token)).await
     }
 }
 
@@ -80,7 +74,7 @@ fn challenge() -> AsyncRawResponse {
     AsyncRawResponse::from_bytes(StatusCode::Unauthorized, headers, Bytes::new())
 }
 
-fn with_token(request: &Request, session: &Session) -> Result<network::Request, Error> {
+fn with_token(request: &Request, token: HeaderValue) -> Result<network::Request, Error> {
     let unusable = |what: &str| Error::new(ErrorKind::Unexpected, format!("the SDK of Azure made {what}"));
     let body = match request.body() {
         Body::Bytes(bytes) => bytes.clone(),
@@ -96,10 +90,6 @@ fn with_token(request: &Request, session: &Session) -> Result<network::Request, 
         let value = HeaderValue::from_str(value.as_str()).map_err(|_| unusable("a header that is no text"))?;
         made.headers_mut().insert(name, value);
     }
-    let token = [b"Bearer ", session.token().expose()].concat();
-    let mut token = HeaderValue::from_maybe_shared(Bytes::from(token))
-        .map_err(|_| Error::new(ErrorKind::Unauthenticated, "the token that was given for Azure is no text"))?;
-    token.set_sensitive(true);
     made.headers_mut().insert(AUTHORIZATION, token);
     Ok(made)
 }

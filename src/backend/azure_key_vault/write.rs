@@ -50,8 +50,8 @@ impl AzureKeyVault {
         Err(Error::new(ErrorKind::Conflict, format!("cannot write the secret {}: {why}", asked.name)))
     }
 
-    /// Writes, after recovering a deleted secret that holds the name.
-    pub(super) async fn put(&self, asked: &Asked, text: String) -> Result<String, Error> {
+    /// Writes, after recovering a deleted secret that holds the name; waits for that until `end`.
+    pub(super) async fn put(&self, asked: &Asked, text: String, end: Instant) -> Result<String, Error> {
         let tried = format!("write the secret {}", asked.name);
         let write = || self.set(asked, text.clone());
         match write().await {
@@ -59,7 +59,7 @@ impl AzureKeyVault {
             Err(error) if is_unfinished(&error) => {}
             written => return written.map_err(|error| from_sdk(&error, &tried)),
         }
-        self.patiently(write, is_unfinished).await.map_err(|error| from_sdk(&error, &tried))
+        patiently(end, write, is_unfinished).await.map_err(|error| from_sdk(&error, &tried))
     }
 
     async fn set(&self, asked: &Asked, text: String) -> azure_core::Result<String> {
@@ -97,14 +97,14 @@ impl AzureKeyVault {
         }
     }
 
-    /// Deletes, and purges what is deleted by then or was before.
-    pub(super) async fn purge(&self, asked: &Asked) -> Result<(), Error> {
+    /// Deletes, and purges what is deleted by then or was before; waits for the one to be done until `end`.
+    pub(super) async fn purge(&self, asked: &Asked, end: Instant) -> Result<(), Error> {
         let tried = format!("purge the secret {}", asked.name);
         match self.delete_with_a_way_back(asked).await {
             // What is not among the deleted ones yet cannot be purged.
             Ok(()) => {
                 let not_yet = |error: &azure_core::Error| from_sdk(error, &tried).kind == ErrorKind::NotFound;
-                match self.patiently(|| self.look_among_deleted(asked), not_yet).await {
+                match patiently(end, || self.look_among_deleted(asked), not_yet).await {
                     Err(error) if not_yet(&error) => {
                         let message = format!("cannot {tried}: it is being deleted; purge it in a minute");
                         return Err(Error::new(ErrorKind::Unavailable, message));
@@ -117,7 +117,7 @@ impl AzureKeyVault {
             Err(error) => return Err(error),
         }
         let purged =
-            self.patiently(|| self.purge_deleted(asked), is_unfinished).await.map_err(|error| from_sdk(&error, &tried));
+            patiently(end, || self.purge_deleted(asked), is_unfinished).await.map_err(|error| from_sdk(&error, &tried));
         match purged {
             // Somebody else was first.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
@@ -139,23 +139,23 @@ impl AzureKeyVault {
     async fn purge_deleted(&self, asked: &Asked) -> azure_core::Result<()> {
         self.client.purge_deleted_secret(&asked.name, None).await.map(drop)
     }
+}
 
-    /// Makes a call again while the vault says that it has not finished what it began: deletion and recovery take it some
-    /// seconds.
-    async fn patiently<T, F: Future<Output = azure_core::Result<T>>>(
-        &self,
-        call: impl Fn() -> F,
-        not_yet: impl Fn(&azure_core::Error) -> bool,
-    ) -> azure_core::Result<T> {
-        let (end, mut wait) = (Instant::now() + self.patience, FIRST_WAIT);
-        loop {
-            let outcome = call().await;
-            let is_over = Instant::now() + wait >= end;
-            if is_over || !outcome.as_ref().is_err_and(&not_yet) {
-                return outcome;
-            }
-            tokio::time::sleep(wait).await;
-            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+/// Makes a call again while the vault says that it has not finished what it began: deletion and recovery take it some
+/// seconds. Not after `end`, so that what it said last is told before the deadline of the whole.
+async fn patiently<T, F: Future<Output = azure_core::Result<T>>>(
+    end: Instant,
+    call: impl Fn() -> F,
+    not_yet: impl Fn(&azure_core::Error) -> bool,
+) -> azure_core::Result<T> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let outcome = call().await;
+        let is_over = Instant::now() + wait >= end;
+        if is_over || !outcome.as_ref().is_err_and(&not_yet) {
+            return outcome;
         }
+        tokio::time::sleep(wait).await;
+        wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
 }

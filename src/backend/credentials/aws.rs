@@ -6,15 +6,8 @@
 //! serviceAccount ─────┘   └ its first role by sts:AssumeRoleWithWebIdentity
 //! ```
 //!
-//! One [`Login`] belongs to one connected store:
-//! - It logs in when the first call needs it, and once for all calls that wait: those who come meanwhile share the
-//!   outcome, good or bad.
-//! - Credentials with an end are renewed after 80 % of their life by this machine's own monotonic clock, so that neither a
-//!   clock that jumps nor one that is an hour off makes it log in again and again. While the renewal fails, those at hand
-//!   are used to their end.
-//! - Credentials that AWS refuses before that are given up once, and the call is made again; not sooner than
-//!   [`FORCED_PAUSE`] after the last time, so that no store turns into a storm of logins.
-//! - Keys in a Secret have no renewal: a changed Secret makes a new connection.
+//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says. Keys in a Secret have no
+//! renewal: a changed Secret makes a new connection.
 
 mod source;
 mod sts;
@@ -24,17 +17,16 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use self::source::{Source, WebIdentity, from_chain, of_store, of_user};
 use self::sts::{Role, Sts};
+use super::kept::{Issued, Keeper};
 use super::{Credentials, References, Surroundings};
 use crate::api::store::AwsAuth;
 use crate::backend::aws::quiet;
@@ -43,41 +35,15 @@ use crate::backend::{Error, ErrorKind};
 
 /// What AWS's own tools ask for, and IAM's identity providers for EKS are set up with.
 const DEFAULT_AUDIENCE: &str = "sts.amazonaws.com";
-/// The share of their life after which credentials are renewed.
-const RENEW_AT: f64 = 0.8;
-/// The shortest time between two renewals, whatever life the answer promises: AWS gives 15 minutes at least.
-const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// The longest life that is believed: the most that a role can have.
-const MOST_LIFE: Duration = Duration::from_secs(12 * 3600);
-/// How long credentials at hand are used before another try of a renewal that failed.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
-/// How soon after a login that a refusal forced another one may be forced.
-pub const FORCED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The credentials of one store. See the module documentation.
 pub struct Login {
     source: Source,
     roles: Vec<Role>,
     sts: Sts,
-    state: Mutex<State>,
-    /// How many logins have ended, well or not.
-    ended: AtomicU64,
-    /// The login that the kept credentials are from.
+    keeper: Keeper<Keys>,
+    /// The newest login that a call was signed with.
     current: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    kept: Option<Kept>,
-    /// Why the last login failed, if it did.
-    failed: Option<Error>,
-    forced: Option<Instant>,
-}
-
-struct Kept {
-    keys: Keys,
-    /// When to renew and when they end; `None` if never.
-    life: Option<(Instant, Instant)>,
 }
 
 impl Login {
@@ -110,14 +76,7 @@ impl Login {
             endpoint: around.network.service(Service::AwsSts).map(|url| url.as_str().trim_end_matches('/').to_owned()),
             network: around.network.client(),
         };
-        Ok(Arc::new(Self {
-            source,
-            roles,
-            sts,
-            state: Mutex::default(),
-            ended: AtomicU64::new(0),
-            current: AtomicU64::new(0),
-        }))
+        Ok(Arc::new(Self { source, roles, sts, keeper: Keeper::new(around.timeout), current: AtomicU64::new(0) }))
     }
 
     /// The same, as the SDK wants it.
@@ -136,89 +95,26 @@ impl Login {
     ) -> Result<T, Error> {
         let used = self.current.load(Ordering::SeqCst);
         match quiet(send()).await {
-            Err(error) if error.kind == ErrorKind::Unauthenticated && self.renew(used).await => quiet(send()).await,
+            Err(error) if error.kind == ErrorKind::Unauthenticated && self.keeper.give_up(used).await => {
+                quiet(send()).await
+            }
             outcome => outcome,
         }
     }
 
     /// Whether there are credentials: an error of a call is AWS's answer to it then, and not that of a login.
     pub async fn has_keys(&self) -> bool {
-        self.state.lock().await.kept.is_some()
-    }
-
-    /// Gives up credentials that were refused. `used` is the login that they were from, or an older one. `false`: there
-    /// are no better ones to be had now.
-    async fn renew(&self, used: u64) -> bool {
-        let mut state = self.state.lock().await;
-        let Some(kept) = &state.kept else { return false };
-        if kept.life.is_none() {
-            return false;
-        }
-        if self.current.load(Ordering::SeqCst) != used {
-            return true;
-        }
-        let now = Instant::now();
-        if state.forced.is_some_and(|forced| now.duration_since(forced) < FORCED_PAUSE) {
-            return false;
-        }
-        state.kept = None;
-        state.forced = Some(now);
-        true
+        self.keeper.has_one().await
     }
 
     /// Credentials to sign with: those kept, or of a login that all callers share.
     async fn keys(&self) -> Result<Keys, Error> {
-        let ended = self.ended.load(Ordering::SeqCst);
-        // Held while logging in, so that there is one login at a time; a caller that is dropped lets the next one try.
-        let mut state = self.state.lock().await;
-        let now = Instant::now();
-        if let Some(kept) = &state.kept
-            && kept.life.is_none_or(|(renew, _)| now < renew)
-        {
-            return Ok(kept.keys.clone());
-        }
-        if let Some(error) = &state.failed
-            && self.ended.load(Ordering::SeqCst) != ended
-        {
-            return Err(error.clone());
-        }
-        let outcome = self.log_in().await;
-        let number = self.ended.fetch_add(1, Ordering::SeqCst).saturating_add(1);
-        match outcome {
-            Ok(keys) => {
-                let keys = self.keep(&mut state, keys);
-                self.current.store(number, Ordering::SeqCst);
-                Ok(keys)
-            }
-            Err(error) => {
-                let now = Instant::now();
-                if let Some(Kept { keys, life: Some((renew, end)) }) = &mut state.kept
-                    && now < *end
-                {
-                    *renew = now + RENEWAL_PAUSE;
-                    return Ok(keys.clone());
-                }
-                state.kept = None;
-                state.failed = Some(error.clone());
-                Err(error)
-            }
-        }
+        let kept = self.keeper.get(self.log_in()).await?;
+        self.current.fetch_max(kept.number, Ordering::SeqCst);
+        Ok(kept.credential)
     }
 
-    fn keep(&self, state: &mut State, mut keys: Keys) -> Keys {
-        // The SDK must not judge by this machine's clock; we do by our own.
-        let end = keys.expiry_mut().take();
-        let life = end.map(|end| {
-            let left = end.duration_since(SystemTime::now()).unwrap_or_default().clamp(LEAST_LIFE, MOST_LIFE);
-            let now = Instant::now();
-            (now + left.mul_f64(RENEW_AT), now + left)
-        });
-        state.failed = None;
-        state.kept = Some(Kept { keys: keys.clone(), life });
-        keys
-    }
-
-    async fn log_in(&self) -> Result<Keys, Error> {
+    async fn log_in(&self) -> Result<Issued<Keys>, Error> {
         let mut keys = match &self.source {
             Source::Keys(keys) => keys.clone(),
             Source::WebIdentity(identity) => {
@@ -236,8 +132,10 @@ impl Login {
             keys = self.sts.assume(role, keys).await?;
             end = [end, keys.expiry()].into_iter().flatten().min();
         }
-        *keys.expiry_mut() = end;
-        Ok(keys)
+        // The SDK must not judge by this machine's clock; we do by our own.
+        *keys.expiry_mut() = None;
+        let life = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+        Ok(Issued { credential: keys, life })
     }
 }
 

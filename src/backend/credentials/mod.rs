@@ -8,6 +8,7 @@
 pub mod aws;
 pub mod azure;
 pub mod gcp;
+mod kept;
 mod references;
 pub mod vault;
 

@@ -38,7 +38,8 @@ impl fmt::Display for Tried {
 ///
 /// | answer | kind |
 /// |---|---|
-/// | 400 `FAILED_PRECONDITION` "… is in DISABLED state", "… is in DESTROYED state" | `VersionNotFound` |
+/// | 400 `FAILED_PRECONDITION` "… is in DISABLED state" | `PermissionDenied`: it is there, and withheld |
+/// | 400 `FAILED_PRECONDITION` "… is in DESTROYED state" | `VersionNotFound` |
 /// | 400 `FAILED_PRECONDITION` | `Undecodable`: the secret's own KMS key cannot be used, for one |
 /// | 400 `INVALID_ARGUMENT` about a version by number or alias | `VersionNotFound`: the name is known to be good |
 /// | any other | as [`of_secret`] has it |
@@ -97,6 +98,16 @@ pub(super) fn of_secret(answer: &Answer, tried: &Tried) -> Error {
     }
 }
 
+/// Whether a refusal is one of IAM: who is told that, was known, and asked for something that is not theirs. Google's front
+/// ends, organisations' perimeters and tokens for something else are refused with the same status for other reasons.
+pub(super) fn is_of_iam(answer: &Answer) -> bool {
+    answer.status == 403
+        && answer.refusal().is_some_and(|refusal| {
+            refusal.status == "PERMISSION_DENIED"
+                && (refusal.reasons.is_empty() || refusal.is_for("IAM_PERMISSION_DENIED"))
+        })
+}
+
 /// Why a secret was not created.
 ///
 /// | answer | kind |
@@ -128,14 +139,14 @@ pub(super) fn of_deletion(answer: &Answer, tried: &Tried) -> Error {
     }
 }
 
-/// A version that is switched off.
+/// A version that is switched off. It is not missing: no default may stand in for it.
 pub(super) fn disabled(asked: &Asked) -> Error {
     let Asked { id, .. } = asked;
     let message = format!(
         "{} of the secret {id} is disabled: gcloud secrets versions enable brings it back, a new value replaces it",
         shown(asked)
     );
-    Error::new(ErrorKind::VersionNotFound, message)
+    Error::new(ErrorKind::PermissionDenied, message)
 }
 
 /// A version whose value is gone.
@@ -181,7 +192,8 @@ mod tests {
     fn every_refusal_to_read_has_its_kind() {
         let (latest, third) = (asked(None), asked(Some("3")));
         for (answer, asked, expected) in [
-            (refusal(400, "FAILED_PRECONDITION", DISABLED), &latest, ErrorKind::VersionNotFound),
+            (refusal(400, "FAILED_PRECONDITION", DISABLED), &latest, ErrorKind::PermissionDenied),
+            (refusal(400, "FAILED_PRECONDITION", DISABLED), &third, ErrorKind::PermissionDenied),
             (refusal(400, "FAILED_PRECONDITION", DESTROYED), &third, ErrorKind::VersionNotFound),
             (refusal(400, "FAILED_PRECONDITION", "Cloud KMS key"), &latest, ErrorKind::Undecodable),
             (refusal(400, "INVALID_ARGUMENT", ""), &third, ErrorKind::VersionNotFound),
@@ -202,6 +214,23 @@ mod tests {
             assert_eq!(error.kind, expected, "{}: {}", answer.status, error.message);
             assert!(error.message.contains("the secret prod_K"), "{}", error.message);
             assert!(!error.message.contains("projects/1"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn iams_refusals_are_told_from_all_others() {
+        let refused = |reason: &str| {
+            let body =
+                format!(r#"{{"error": {{"status": "PERMISSION_DENIED", "details": [{{"reason": "{reason}"}}]}}}}"#);
+            is_of_iam(&Answer::of(403, &body))
+        };
+        assert!(refused("IAM_PERMISSION_DENIED"));
+        for other in ["ACCESS_TOKEN_SCOPE_INSUFFICIENT", "SECURITY_POLICY_VIOLATED", "SERVICE_DISABLED", "NEW_REASON"] {
+            assert!(!refused(other), "{other}");
+        }
+        assert!(is_of_iam(&refusal(403, "PERMISSION_DENIED", "")), "older answers have no reason");
+        for other in [refusal(404, "PERMISSION_DENIED", ""), refusal(403, "", ""), Answer::of(403, "<html>")] {
+            assert!(!is_of_iam(&other), "{}", other.status);
         }
     }
 

@@ -9,8 +9,9 @@
 //! | list | `GET secrets?filter=name:<prefix>` |
 //! | versions | `GET secrets/<key>/versions` |
 //!
-//! - The current version is `latest`: the one that was added last, whatever its state. A version that is disabled or
-//!   destroyed is [`ErrorKind::VersionNotFound`], for an older one is not the value.
+//! - The current version is `latest`: the one that was added last, whatever its state: an older one is not the value. A
+//!   version that is destroyed is [`ErrorKind::VersionNotFound`]. One that is disabled is [`ErrorKind::PermissionDenied`]:
+//!   it is there, and comes back when it is enabled.
 //! - Google checks rights before it looks: `404` is said only to who has the right on the whole project. To who has it on
 //!   single secrets, one that is not there is `403` like one that is not theirs. `403` is never reported as missing.
 //! - The checksum (CRC32C) of a value is sent with it and checked when it comes back: TLS ends before the value does.
@@ -360,12 +361,12 @@ impl Backend for GcpSecretManager {
 
     async fn check(&self) -> Result<(), Error> {
         let answer = self.rest.get(&format!("secrets/{NOBODY}/versions/latest")).await?;
-        if answer.status == 200 {
+        if answer.status == 200 || error::is_of_iam(&answer) {
             return Ok(());
         }
         match error::of_secret(&answer, &Tried::other("reach Secret Manager")) {
-            // Who is told that this secret is not there, or not theirs, was known.
-            error if matches!(error.kind, ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(()),
+            // Who is told that this secret is not there was known.
+            error if error.kind == ErrorKind::NotFound => Ok(()),
             error => Err(error),
         }
     }

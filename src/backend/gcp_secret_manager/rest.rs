@@ -8,7 +8,6 @@ use http::{HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::error::{Tried, of_secret};
 use crate::api::store::GcpAuth;
 use crate::backend::credentials::Surroundings;
 use crate::backend::credentials::gcp::{Answer, Login};
@@ -90,23 +89,17 @@ impl Rest {
 
     async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.project);
-        let call = |authorization: HeaderValue| {
-            let request = http::Request::builder().method(method.clone()).uri(&url);
+        let request = |authorization: HeaderValue| {
+            let request =
+                http::Request::builder().method(method.clone()).uri(&url).header(AUTHORIZATION, authorization);
             let request = match &body {
                 Some(_) => request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")),
                 None => request,
             };
-            let request = request.header(AUTHORIZATION, authorization).body(body.clone().unwrap_or_default());
-            async move {
-                let unusable = |_| Error::new(ErrorKind::InvalidConfig, "the address of Secret Manager cannot be one");
-                let answer = Answer::new(self.client.send(request.map_err(unusable)?).await?);
-                match answer.status {
-                    401 => Err(of_secret(&answer, &Tried::other("use Secret Manager"))),
-                    _ => Ok(answer),
-                }
-            }
+            let unusable = |_| Error::new(ErrorKind::InvalidConfig, "the address of Secret Manager cannot be one");
+            request.body(body.clone().unwrap_or_default()).map_err(unusable)
         };
-        self.login.call(call).await
+        self.login.send(&self.client, request).await
     }
 }
 

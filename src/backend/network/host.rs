@@ -68,6 +68,8 @@ pub enum Service {
     AwsKms,
     /// Microsoft Entra ID: tokens for Azure.
     AzureLogin,
+    /// Azure Key Vault: keys of SOPS files, whichever vault they are in.
+    AzureKeys,
     /// Google Cloud STS: tokens for federated identities.
     GcpSts,
     /// Google Cloud IAM Credentials: tokens of service accounts.
@@ -80,10 +82,11 @@ pub enum Service {
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AwsSts,
         Self::AwsKms,
         Self::AzureLogin,
+        Self::AzureKeys,
         Self::GcpSts,
         Self::GcpIamCredentials,
         Self::GcpOauth,
@@ -97,6 +100,7 @@ impl Service {
             Self::AwsSts => "aws-sts",
             Self::AwsKms => "aws-kms",
             Self::AzureLogin => "azure-login",
+            Self::AzureKeys => "azure-keys",
             Self::GcpSts => "gcp-sts",
             Self::GcpIamCredentials => "gcp-iam-credentials",
             Self::GcpOauth => "gcp-oauth",
@@ -125,8 +129,8 @@ impl FromStr for ServiceEndpoint {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         const EXPECTED: ParseError = ParseError(
-            "SERVICE=https://HOST, where SERVICE is aws-sts, aws-kms, azure-login, gcp-sts, gcp-iam-credentials, gcp-oauth or \
-             gcp-kms",
+            "SERVICE=https://HOST, where SERVICE is aws-sts, aws-kms, azure-login, azure-keys, gcp-sts, gcp-iam-credentials, \
+             gcp-oauth or gcp-kms",
         );
         let (name, url) = text.split_once('=').ok_or(EXPECTED)?;
         let service = Service::ALL.into_iter().find(|service| service.as_str() == name).ok_or(EXPECTED)?;

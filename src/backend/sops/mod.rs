@@ -3,7 +3,8 @@
 //! A key is `<file>#<name>`: a key of one of the source's objects, and a top-level key of that file. The objects are one
 //! union; a file that stands in two of them is [`ErrorKind::Ambiguous`], because nothing says which one counts.
 //!
-//! - One call reads each object once and decrypts each file that it needs once. Nothing is kept between calls.
+//! - One call reads each object once and decrypts each file that it needs once. Between calls nothing is kept but
+//!   data keys that a service decrypted ([`keys`]).
 //! - [`probe`](Backend::probe) and [`list`](Backend::list) parse, but decrypt nothing: names are in the clear. What they
 //!   say is therefore not authenticated; a read is.
 //! - An object that cannot be read fails only the keys that no other object has.

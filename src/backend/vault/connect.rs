@@ -24,5 +24,11 @@ pub async fn connect(spec: &store::Vault, around: &Surroundings) -> Result<Vault
     let place = Place { field: FIELD, address, namespace: namespace.as_deref(), ca: ca.as_ref() };
     let server = place.server(around).await?;
     let method = Method::of(FIELD, auth.as_ref(), around).await?;
-    Ok(Vault { login: Login::new(server, method), mount, engine, encoding: around.encoding, seen: OnceCell::new() })
+    Ok(Vault {
+        login: Login::new(server, method, around.timeout),
+        mount,
+        engine,
+        encoding: around.encoding,
+        seen: OnceCell::new(),
+    })
 }

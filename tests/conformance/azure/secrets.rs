@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atmos_secrets::api::store::Encoding;
+use atmos_secrets::backend::credentials::Surroundings;
+use atmos_secrets::backend::guarded::{Guarded, Operation};
 use atmos_secrets::backend::{Backend, DeleteMode, ErrorKind, Key, Precondition};
 use atmos_secrets::value::SecretValue;
 use e2e::{AzureVault, Fault, Matching};
@@ -154,7 +156,7 @@ async fn what_the_vault_never_finishes_ends_in_time() {
     let azure = vault(&RIGHTS).await;
     let objects = crate::wire::absent().await.objects.clone();
     let around = super::around(super::network(&azure), objects, "payments", super::person(super::SECRET));
-    let around = atmos_secrets::backend::credentials::Surroundings { timeout: Duration::from_secs(1), ..around };
+    let around = Surroundings { timeout: Duration::from_secs(1), ..around };
     let backend: Arc<dyn Backend> = Arc::new(super::connect(&super::spec(&azure), &around).await.unwrap());
     azure.set("app", &literal("x"), Value::Null).unwrap();
     azure.delete("app");
@@ -162,6 +164,38 @@ async fn what_the_vault_never_finishes_ends_in_time() {
     let error = backend.write(&Key::current("app"), &value("y"), Precondition::None).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("try again in a minute"), "{error}");
+
+    // Also where the vault has been slow before that, and under the deadline of the whole.
+    let limit = Duration::from_secs(3);
+    let around = Surroundings { timeout: limit, ..around };
+    let driver = Arc::new(super::connect(&super::spec(&azure), &around).await.unwrap());
+    let observer = Arc::new(|_: Operation, _: &'static str, _: Duration| {});
+    let guarded = Guarded::new(driver, "Store/app".into(), limit, observer);
+    azure.proxy().inject(Fault::Delay(limit / 2), Matching::any().method("PUT").times(1));
+    let error = guarded.write(&Key::current("app"), &value("y"), Precondition::None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("try again in a minute"), "{error}");
+}
+
+#[tokio::test]
+async fn a_check_tells_a_role_on_single_secrets_from_no_way_in() {
+    for (code, inner, expected) in [
+        (403, "ForbiddenByRbac", None),
+        (403, "ForbiddenByPolicy", Some(ErrorKind::PermissionDenied)),
+        (403, "ForbiddenByFirewall", Some(ErrorKind::PermissionDenied)),
+        (401, "ForbiddenByRbac", Some(ErrorKind::Unauthenticated)),
+    ] {
+        let azure = vault(&RIGHTS).await;
+        let backend = user(&azure, Encoding::Atmos).await;
+        azure.proxy().inject(refusal(code, "Forbidden", inner), Matching::any().path("/secrets/"));
+        assert_eq!(backend.check().await.err().map(|error| error.kind), expected, "{code} {inner}");
+    }
+    // A role for which the vault has nothing at all is one that others may widen.
+    let azure = vault(&[]).await;
+    let backend = user(&azure, Encoding::Atmos).await;
+    azure.set("k", &literal(CANARY), Value::Null).unwrap();
+    backend.check().await.unwrap();
+    assert_eq!(kind(&backend, "k").await, Some(ErrorKind::PermissionDenied));
 }
 
 #[tokio::test]

@@ -107,7 +107,8 @@ async fn both_are_told_the_same() {
     let keys = [Key::current("disabled"), Key::current("destroyed"), Key::current("deleted"), versioned("kept", "7")];
     let kinds: Vec<ErrorKind> = backend.read(&keys).await.iter().map(kind).collect();
     let missing = ErrorKind::VersionNotFound;
-    assert_eq!(kinds, [missing, missing, ErrorKind::NotFound, missing]);
+    // A disabled one is there.
+    assert_eq!(kinds, [ErrorKind::PermissionDenied, missing, ErrorKind::NotFound, missing]);
     let kept = Key::current("kept");
     let empty = raw.write(&kept, &SecretValue::new(Vec::new()), Precondition::None).await;
     assert_eq!(kind(&empty), ErrorKind::Unsupported);

@@ -87,14 +87,19 @@ async fn versions_by_number_alias_and_state() {
     google.gcp.disable("K", 4);
     google.gcp.destroy("K", 3);
     let (now, third) = (Key::current("K"), versioned("K", "3"));
-    for (key, words) in [
-        (&now, "the latest version of the secret K is disabled: gcloud secrets versions enable"),
-        (&third, "version 3 of the secret K is destroyed, for good: set a new value"),
+    for (key, kind, words) in [
+        // It is there: nothing else may stand in for it.
+        (
+            &now,
+            ErrorKind::PermissionDenied,
+            "the latest version of the secret K is disabled: gcloud secrets versions enable",
+        ),
+        (&third, ErrorKind::VersionNotFound, "version 3 of the secret K is destroyed, for good: set a new value"),
     ] {
         let read = only(backend.read(std::slice::from_ref(key)).await);
         let probed = only(backend.probe(std::slice::from_ref(key)).await);
         for error in [read.err().unwrap(), probed.err().unwrap()] {
-            assert_eq!(error.kind, ErrorKind::VersionNotFound);
+            assert_eq!(error.kind, kind);
             assert!(error.message.starts_with(words), "{}", error.message);
         }
     }
@@ -169,7 +174,9 @@ async fn denied_is_not_missing() {
     assert_eq!(error.kind, ErrorKind::VersionNotFound);
     assert!(error.message.contains("no such version, or no such secret"), "{}", error.message);
     google.gcp.disable("K", 1);
-    assert_eq!(kind(&read(&backend, "K").await), ErrorKind::VersionNotFound);
+    let error = read(&backend, "K").await.err().unwrap();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied);
+    assert!(error.message.contains("is disabled"), "{}", error.message);
     google.gcp.enable("K", 1);
     for result in backend.probe(&keys).await {
         assert_eq!(kind(&result), ErrorKind::PermissionDenied);
@@ -178,7 +185,7 @@ async fn denied_is_not_missing() {
 
     // Asking whether it is there reads no value, and needs no right to.
     google.gcp.permit_only(READER, &["secretmanager.versions.get"]);
-    assert_eq!(only(backend.probe(&keys).await).unwrap().version, "1");
+    assert_eq!(only(backend.probe(&keys[..1]).await).unwrap().version, "1");
     assert_eq!(kind(&read(&backend, "K").await), ErrorKind::PermissionDenied);
 
     google.gcp.permit_only(READER, &[]);
@@ -236,6 +243,28 @@ async fn the_wait_that_is_asked_for_is_kept_and_what_is_wrong_with_the_project_i
     }
     google.proxy.inject(refusal(503, "UNAVAILABLE"), Matching::any());
     assert_eq!(kind(&backend.check().await), ErrorKind::Unavailable);
+}
+
+/// IAM knows whom it refuses; nobody else who answers 403 says anything about the login.
+#[tokio::test]
+async fn a_check_tells_what_iam_refuses_from_what_others_do() {
+    let google = Google::new("google-check").await;
+    let backend = google.backend().await;
+    let refused = |reason: &str| {
+        let details = json!([{"reason": reason}]);
+        json!({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": CANARY, "details": details}})
+            .to_string()
+    };
+    for (body, expected) in [
+        (refused("IAM_PERMISSION_DENIED"), None),
+        (refused("ACCESS_TOKEN_SCOPE_INSUFFICIENT"), Some(ErrorKind::PermissionDenied)),
+        (refused("SECURITY_POLICY_VIOLATED"), Some(ErrorKind::PermissionDenied)),
+        ("<html>no</html>".to_owned(), Some(ErrorKind::PermissionDenied)),
+    ] {
+        let fault = Fault::Answer { code: 403, retry_after: None, body: Some(body.clone()) };
+        google.proxy.inject(fault, Matching::any().times(1));
+        assert_eq!(backend.check().await.err().map(|error| error.kind), expected, "{body}");
+    }
 }
 
 #[tokio::test]

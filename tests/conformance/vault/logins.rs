@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atmos_secrets::api::store::{self, Encoding, SecretKey, ServiceAccountToken, VaultAppRole, VaultAuth, VaultRole};
-use atmos_secrets::backend::credentials::{Credentials, StoreRights};
+use atmos_secrets::backend::credentials::{Credentials, StoreRights, Surroundings};
 use atmos_secrets::backend::vault::connect;
 use atmos_secrets::backend::{Backend, Error, ErrorKind, Key};
+use e2e::{Fault, FaultProxy, Matching};
 use serde_json::{Value, json};
 
 use super::{Mount, around, read, watch};
@@ -179,6 +180,26 @@ async fn a_session_is_renewed_in_time_and_replaced_at_the_end_of_its_longest_lif
     .await
     .unwrap();
     assert_eq!(scene.logins(), (2, 0));
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_leaves_the_session_to_its_end() {
+    let scene = Scene::new("approle").await;
+    let auth = scene.app_role(json!({"token_ttl": "1h"})).await;
+    let proxy = FaultProxy::to_http(&scene.mount.spec().address).await.unwrap();
+    let spec = store::Vault { auth: Some(auth), address: proxy.url(), ..scene.mount.spec() };
+    let credentials = Credentials::OfStore(StoreRights::default());
+    let around = around(scene.cluster.objects.clone(), &scene.cluster.namespace, credentials, Encoding::Atmos);
+    let around = Surroundings { timeout: Duration::from_secs(2), ..around };
+    let backend: Arc<dyn Backend> = Arc::new(connect(&spec, &around).await.map_err(|error| error.message).unwrap());
+    read_all(&backend).await;
+    let hanging = proxy.inject(Fault::Stall, Matching::any().path("renew-self"));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3000)).await;
+    tokio::time::resume();
+    let read = tokio::time::timeout(Duration::from_secs(30), read_all(&backend)).await;
+    assert!(read.is_ok(), "the session at hand is good");
+    assert_eq!((hanging.hits(), scene.logins()), (1, (1, 0)));
 }
 
 #[tokio::test]

@@ -7,13 +7,7 @@
 //! | `managedIdentity` | nothing: the machine is asked what it is | its metadata service, for ClusterStores with ambient rights |
 //! | a person's own | variables of the environment, or the Azure CLI | Entra ID, or `az` |
 //!
-//! One [`Login`] belongs to one connected store:
-//! - It logs in when the first call needs it, and once for all calls that wait: those who come meanwhile share the
-//!   outcome, good or bad. A refusal is remembered for [`REMEMBERED`], so that the keys of one refresh ask once.
-//! - A token is renewed after 80 % of its life by this machine's own monotonic clock. While that fails, the one at hand is
-//!   used to its end.
-//! - A token that the vault refuses before that is given up once, and the call is made again; not sooner than
-//!   [`FORCED_PAUSE`] after the last time.
+//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says.
 //!
 //! Whom a token is asked from, and what it is for, follows from the Store alone; what a vault's challenge says about that
 //! is never read.
@@ -24,34 +18,18 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
+use http::HeaderValue;
 use reqwest::Url;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 pub use self::cloud::Cloud;
-use self::source::{Issued, Place, Proof, Source};
+use self::source::{Place, Proof, Source};
+use super::kept::Keeper;
 use super::{Credentials, Surroundings};
 use crate::api::store::{AzureAuth, AzureClientSecret, AzureManagedIdentity, AzureWorkloadIdentity};
-use crate::backend::network::Service;
+use crate::backend::network::{Client, Request, Response, Service};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
 
-/// The share of its life after which a token is renewed.
-const RENEW_AT: f64 = 0.8;
-/// The shortest time between two renewals, whatever life the answer promises.
-const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// The longest life that is believed: what tokens of managed identities have.
-const MOST_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How long a token at hand is used before another try of a renewal that failed.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
-/// How long a login that was refused is not tried again.
-pub const REMEMBERED: Duration = Duration::from_secs(5);
-/// How soon after a login that a refusal forced another one may be forced.
-pub const FORCED_PAUSE: Duration = Duration::from_secs(30);
 /// The metadata service of every machine in Azure.
 const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
@@ -77,36 +55,7 @@ pub enum AzureProof {
 pub struct Login {
     source: Source,
     place: Place,
-    state: Mutex<State>,
-    /// How many logins have ended, well or not.
-    ended: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    session: Option<Session>,
-    /// Why the last login failed, if it did, and when.
-    failed: Option<(Error, Instant)>,
-    /// The last login whose token was given up, and when.
-    forced: Option<(u64, Instant)>,
-}
-
-/// A token at hand. Cheap to clone.
-#[derive(Clone)]
-pub struct Session {
-    token: Arc<SecretValue>,
-    /// The login that it is from.
-    number: u64,
-    renew: Instant,
-    end: Instant,
-}
-
-impl Session {
-    /// The token.
-    #[must_use]
-    pub fn token(&self) -> &SecretValue {
-        &self.token
-    }
+    keeper: Keeper<HeaderValue>,
 }
 
 impl Login {
@@ -128,66 +77,19 @@ impl Login {
             None => address(cloud.authority())?,
         };
         let place = Place { authority, resource: cloud.resource(), network };
-        Ok(Self { source, place, state: Mutex::default(), ended: AtomicU64::new(0) })
+        Ok(Self { source, place, keeper: Keeper::new(around.timeout) })
     }
 
-    /// The token to call with: the one at hand, or that of a login that all callers share.
+    /// Makes a call with the header `Authorization`, and once more if the token was refused and another could be had.
     ///
     /// # Errors
-    /// What keeps the login from being good.
-    pub async fn session(&self) -> Result<Session, Error> {
-        let ended = self.ended.load(Ordering::SeqCst);
-        // Held while logging in, so that there is one login at a time; a caller that is dropped lets the next one try.
-        let mut state = self.state.lock().await;
-        let began = Instant::now();
-        if let Some(session) = state.session.as_ref().filter(|session| began < session.renew) {
-            return Ok(session.clone());
-        }
-        if let Some((error, at)) = &state.failed {
-            let waited = self.ended.load(Ordering::SeqCst) != ended;
-            if waited || (!error.kind.is_transient() && at.elapsed() < REMEMBERED) {
-                return Err(error.clone());
-            }
-        }
-        let outcome = self.source.token(&self.place).await;
-        let number = self.ended.fetch_add(1, Ordering::SeqCst).saturating_add(1);
-        match outcome {
-            Ok(Issued { token, life }) => {
-                let life = life.clamp(LEAST_LIFE, MOST_LIFE);
-                let (renew, end) = (began + life.mul_f64(RENEW_AT), began + life);
-                let session = Session { token: Arc::new(token), number, renew, end };
-                state.failed = None;
-                state.session = Some(session.clone());
-                Ok(session)
-            }
-            Err(error) => {
-                let now = Instant::now();
-                if let Some(session) = state.session.as_mut().filter(|session| now < session.end) {
-                    session.renew = now + RENEWAL_PAUSE;
-                    return Ok(session.clone());
-                }
-                state.session = None;
-                state.failed = Some((error.clone(), now));
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives up a token that the vault refused. `false`: there is no better one to be had now.
-    pub async fn give_up(&self, refused: &Session) -> bool {
-        let mut state = self.state.lock().await;
-        // Another one is there already, or somebody who was refused, too, is about to ask for it.
-        let is_replaced = state.session.as_ref().is_some_and(|session| session.number != refused.number);
-        if is_replaced || state.forced.is_some_and(|(number, _)| number == refused.number) {
-            return true;
-        }
-        let now = Instant::now();
-        if state.forced.is_some_and(|(_, forced)| now.duration_since(forced) < FORCED_PAUSE) {
-            return false;
-        }
-        state.session = None;
-        state.forced = Some((refused.number, now));
-        true
+    /// Those of the call; those of the login. A refusal is an answer.
+    pub async fn send(
+        &self,
+        client: &Client,
+        request: impl Fn(HeaderValue) -> Result<Request, Error>,
+    ) -> Result<Response, Error> {
+        self.keeper.send(client, || self.source.token(&self.place), request).await
     }
 }
 
@@ -232,7 +134,7 @@ fn of_user(user: Option<&AzureApplication>, auth: Option<&AzureAuth>) -> Result<
             AzureProof::Secret(secret) => Proof::Secret(copy(secret)),
             AzureProof::Assertion(token) => Proof::Assertion(copy(token)),
         };
-        return application("AZURE", tenant, client, proof);
+        return application("AZURE_TENANT_ID, AZURE_CLIENT_ID", tenant, client, proof);
     }
     let tenant = auth.and_then(|AzureAuth { workload_identity, managed_identity: _, client_secret }| {
         let workload = workload_identity.as_ref().map(|identity| &identity.tenant_id);
@@ -252,7 +154,8 @@ fn application(field: &str, tenant: &str, client: &str, proof: Proof) -> Result<
 fn identifier(what: &str, text: &str) -> Result<String, Error> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     if text.is_empty() || !is_plain || text.starts_with(['-', '.']) {
-        return Err(invalid(&format!("{what} is none")));
+        let rule = "is empty or has characters that an id cannot have: a GUID is expected, or for a tenant its domain";
+        return Err(invalid(&format!("{what} {rule}")));
     }
     Ok(text.to_owned())
 }

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::Url;
@@ -13,6 +14,7 @@ use tokio::process::Command;
 use super::error;
 use crate::api::store::ServiceAccountToken;
 use crate::backend::credentials::References;
+use crate::backend::credentials::kept::{self, bearer};
 use crate::backend::network::{Client, Request};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
@@ -52,11 +54,8 @@ pub(super) struct Place {
     pub(super) network: Client,
 }
 
-/// A token, and how long it lives from the moment at which it was asked for.
-pub(super) struct Issued {
-    pub(super) token: SecretValue,
-    pub(super) life: Duration,
-}
+/// A token as a header, and how long it lives.
+type Issued = kept::Issued<HeaderValue>;
 
 /// The answer of Entra ID, and of the metadata service, which writes numbers as texts.
 #[derive(Deserialize)]
@@ -168,7 +167,7 @@ async fn command_line(tenant: Option<&str>, resource: &str) -> Result<Issued, Er
         serde_json::from_slice(&printed).map_err(|_| failed("the Azure CLI prints no token"))?;
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
     let life = expires_on.map_or(UNTOLD_LIFE, |end| Duration::from_secs(end.saturating_sub(now)));
-    Ok(Issued { token: SecretValue::from(access_token), life })
+    Ok(Issued { credential: bearer(&SecretValue::from(access_token), "Azure")?, life: Some(life) })
 }
 
 fn built(request: http::request::Builder, body: Vec<u8>) -> Result<Request, Error> {
@@ -181,5 +180,5 @@ fn granted(body: &[u8], tried: &str) -> Result<Issued, Error> {
     let Granted { access_token, expires_in } = serde_json::from_slice(body)
         .map_err(|_| Error::new(ErrorKind::Unexpected, format!("cannot {tried}: the answer holds no token")))?;
     let life = expires_in.map_or(UNTOLD_LIFE, Duration::from_secs);
-    Ok(Issued { token: SecretValue::from(access_token), life })
+    Ok(Issued { credential: bearer(&SecretValue::from(access_token), "Azure")?, life: Some(life) })
 }

@@ -162,20 +162,20 @@ impl Places {
 
     /// Asks for a token of a service account, with one that is good for nothing else.
     pub(super) async fn impersonate(&self, account: &Impersonated, federated: &Federated) -> Result<Issued, Error> {
-        let token = self.exchange_for(IAM_SCOPE, federated).await?.token;
+        let token = self.exchange_for(IAM_SCOPE, federated).await?.credential;
         let Impersonated { email } = account;
         let tried = format!("act as the service account {email}");
         let url = format!("{}/v1/projects/-/serviceAccounts/{email}:generateAccessToken", self.iam_credentials);
         // The life that was asked for is the one that counts: the end in the answer is by Google's clock.
         let body = json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFE.as_secs())}).to_string();
         let mut request = post(&url, "application/json", Bytes::from(body), &tried)?;
-        request.headers_mut().insert(AUTHORIZATION, bearer(&token)?);
+        request.headers_mut().insert(AUTHORIZATION, token);
         let answer = Answer::new(self.client.send(request).await?);
         if answer.status != 200 {
             return Err(of_impersonation(&answer, &tried));
         }
         let Some(Generated { access_token }) = answer.parse() else { return Err(no_token(&answer, &tried)) };
-        Ok(Issued { token: SecretValue::from(access_token), life: Some(LIFE) })
+        issued(access_token, LIFE)
     }
 
     /// Asks the OAuth server for a token. What whoever runs the process says goes before what the credentials say.
@@ -213,9 +213,12 @@ impl Places {
             return Err(of_grant(&answer, tried, hint));
         }
         let Some(Granted { access_token, expires_in }) = answer.parse() else { return Err(no_token(&answer, tried)) };
-        let life = Duration::from_secs(expires_in.unwrap_or(USUAL_LIFE));
-        Ok(Issued { token: SecretValue::from(access_token), life: Some(life) })
+        issued(access_token, Duration::from_secs(expires_in.unwrap_or(USUAL_LIFE)))
     }
+}
+
+fn issued(token: String, life: Duration) -> Result<Issued, Error> {
+    Ok(Issued { credential: bearer(&SecretValue::from(token), "Google")?, life: Some(life) })
 }
 
 fn no_token(answer: &Answer, tried: &str) -> Error {

@@ -9,14 +9,8 @@
 //! The requests are our own, since the SDK's credentials have an HTTP client of their own, which keeps none of the rules of
 //! [`network`](crate::backend::network), and read the environment.
 //!
-//! One [`Login`] belongs to one connected store:
-//! - It logs in when the first call needs it, and once for all calls that wait: those who come meanwhile share the
-//!   outcome, good or bad.
-//! - A token is renewed after 80 % of its life by this machine's monotonic clock. While the renewal fails, the one at hand
-//!   is used to its end.
-//! - A token that is refused (401) before that is given up once, and the call is made again; not sooner than
-//!   [`FORCED_PAUSE`] after the last time.
-//! - A key in a Secret is read when the store is connected: a changed Secret makes a new connection.
+//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says. A key in a Secret is read when
+//! the store is connected: a changed Secret makes a new connection.
 
 mod answer;
 mod error;
@@ -27,49 +21,35 @@ mod person;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use reqwest::Url;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 pub use self::answer::{Answer, Refusal, of_status};
 use self::exchange::{Federated, Impersonated};
 use self::key::ServiceAccountKey;
 pub use self::person::Personal;
 use self::person::RefreshToken;
+use super::kept::{self, Keeper, bearer};
 use super::{Credentials, Surroundings};
 use crate::api::store::{GcpAuth, GcpWorkloadIdentity, SecretKey};
-use crate::backend::network::{Client, Network, Service};
+use crate::backend::network::{Client, Network, Request, Service};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
 
 /// What a token is for: every service that IAM lets the account use, as Google's own libraries ask for
 /// (<https://cloud.google.com/secret-manager/docs/accessing-the-api#oauth-scopes>).
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// The share of its life after which a token is renewed.
-const RENEW_AT: f64 = 0.8;
-/// The shortest time between two renewals, whatever life an answer promises.
-const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// The longest life that is believed: no token of Google lives longer.
-const MOST_LIFE: Duration = Duration::from_secs(12 * 3600);
-/// How long a token at hand is used before another try of a renewal that failed.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
-/// How soon after a login that a refusal forced another one may be forced.
-pub const FORCED_PAUSE: Duration = Duration::from_secs(30);
-/// How long a login that was refused is not tried again: the keys of one batch come within that.
-const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// The token of one store. See the module documentation.
 pub struct Login {
     source: Source,
     places: Places,
-    state: Mutex<State>,
-    /// How many logins have ended, well or not.
-    ended: AtomicU64,
+    keeper: Keeper<HeaderValue>,
 }
+
+/// A token as a header, and how long it lives.
+type Issued = kept::Issued<HeaderValue>;
 
 /// Where tokens come from.
 enum Source {
@@ -86,33 +66,6 @@ struct Places {
     sts: String,
     iam_credentials: String,
     oauth: Option<String>,
-}
-
-/// What a login gives.
-struct Issued {
-    token: SecretValue,
-    /// `None`: nobody said how long it lives, and there is no other.
-    life: Option<Duration>,
-}
-
-#[derive(Default)]
-struct State {
-    kept: Option<Kept>,
-    failed: Option<Failed>,
-    forced: Option<Instant>,
-    /// Counts the tokens, to tell one that was refused from its successor.
-    number: u64,
-}
-
-struct Kept {
-    token: Arc<SecretValue>,
-    /// When to renew and when it ends; `None` if never.
-    life: Option<(Instant, Instant)>,
-}
-
-struct Failed {
-    error: Error,
-    at: Instant,
 }
 
 impl Login {
@@ -134,7 +87,7 @@ impl Login {
                 .unwrap_or_else(|| "https://iamcredentials.googleapis.com".to_owned()),
             oauth: at(Service::GcpOauth),
         };
-        Ok(Self { source, places, state: Mutex::default(), ended: AtomicU64::new(0) })
+        Ok(Self { source, places, keeper: Keeper::new(around.timeout) })
     }
 
     /// Logs in if that is to be done, so that many calls that follow need not all find out that it fails.
@@ -142,100 +95,26 @@ impl Login {
     /// # Errors
     /// What keeps the login from being good.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.token().await.map(drop)
+        self.keeper.get(self.log_in()).await.map(drop)
     }
 
-    /// Makes a call with the header `Authorization`, and once more if Google refused the token and another could be had.
+    /// Makes a call with the header `Authorization`, and once more if the token was refused and another could be had.
     ///
     /// # Errors
-    /// Those of the call; those of the login.
-    pub async fn call<T, F: Future<Output = Result<T, Error>> + Send>(
+    /// Those of the call; those of the login. A refusal is an answer, but that of a token which was given to us.
+    pub async fn send(
         &self,
-        send: impl Fn(HeaderValue) -> F + Send,
-    ) -> Result<T, Error> {
-        let (token, number) = self.token().await?;
-        match send(token).await {
-            Err(error) if error.kind == ErrorKind::Unauthenticated && self.give_up(number).await => {
-                let (token, _) = self.token().await?;
-                send(token).await
-            }
-            Err(error) if error.kind == ErrorKind::Unauthenticated => Err(self.explained(error)),
-            outcome => outcome,
-        }
-    }
-
-    /// A refused token that was given to us has an origin that is worth knowing.
-    fn explained(&self, error: Error) -> Error {
+        client: &Client,
+        request: impl Fn(HeaderValue) -> Result<Request, Error>,
+    ) -> Result<Answer, Error> {
+        let answer = self.keeper.send(client, || self.log_in(), request).await?;
         match &self.source {
-            Source::Token(_, origin) => {
+            // There is no other, and where it came from is worth knowing.
+            Source::Token(_, origin) if answer.status() == StatusCode::UNAUTHORIZED => {
                 let message = format!("Google does not accept the access token of {origin}: it may have ended");
-                Error { message, ..error }
+                Err(Error::new(ErrorKind::Unauthenticated, message))
             }
-            Source::Federated(..) | Source::Key(_) | Source::Refresh(_) => error,
-        }
-    }
-
-    /// Gives up a token that was refused. `false`: there is no better one to be had now.
-    async fn give_up(&self, used: u64) -> bool {
-        if matches!(self.source, Source::Token(..)) {
-            return false;
-        }
-        let mut state = self.state.lock().await;
-        if state.number != used {
-            return true;
-        }
-        let now = Instant::now();
-        if state.forced.is_some_and(|forced| now.duration_since(forced) < FORCED_PAUSE) {
-            return false;
-        }
-        state.kept = None;
-        state.forced = Some(now);
-        true
-    }
-
-    /// The token as a header, with its number.
-    async fn token(&self) -> Result<(HeaderValue, u64), Error> {
-        let ended = self.ended.load(Ordering::SeqCst);
-        // Held while logging in, so that there is one login at a time; a caller that is dropped lets the next one try.
-        let mut state = self.state.lock().await;
-        let now = Instant::now();
-        if let Some(kept) = &state.kept
-            && kept.life.is_none_or(|(renew, _)| now < renew)
-        {
-            return Ok((bearer(&kept.token)?, state.number));
-        }
-        if let Some(Failed { error, at }) = &state.failed
-            && (self.ended.load(Ordering::SeqCst) != ended || (!error.kind.is_transient() && at.elapsed() < REMEMBERED))
-        {
-            return Err(error.clone());
-        }
-        let outcome = self.log_in().await;
-        self.ended.fetch_add(1, Ordering::SeqCst);
-        let now = Instant::now();
-        match outcome {
-            Ok(Issued { token, life }) => {
-                let header = bearer(&token)?;
-                let life = life.map(|life| {
-                    let life = life.clamp(LEAST_LIFE, MOST_LIFE);
-                    (now + life.mul_f64(RENEW_AT), now + life)
-                });
-                state.number = state.number.saturating_add(1);
-                state.failed = None;
-                state.kept = Some(Kept { token: Arc::new(token), life });
-                Ok((header, state.number))
-            }
-            Err(error) => {
-                let number = state.number;
-                if let Some(Kept { token, life: Some((renew, end)) }) = &mut state.kept
-                    && now < *end
-                {
-                    *renew = now + RENEWAL_PAUSE;
-                    return Ok((bearer(token)?, number));
-                }
-                state.kept = None;
-                state.failed = Some(Failed { error: error.clone(), at: now });
-                Err(error)
-            }
+            Source::Token(..) | Source::Federated(..) | Source::Key(_) | Source::Refresh(_) => Ok(Answer::new(answer)),
         }
     }
 
@@ -247,7 +126,7 @@ impl Login {
             Source::Refresh(refresh) => {
                 self.places.grant(refresh.token_uri(), &refresh.grant(), &refresh.tried()).await
             }
-            Source::Token(token, _) => Ok(Issued { token: SecretValue::new(token.expose().to_vec()), life: None }),
+            Source::Token(token, _) => Ok(Issued { credential: bearer(token, "Google")?, life: None }),
         }
     }
 }
@@ -282,18 +161,6 @@ fn token_uri(named: Option<&str>, network: &Network) -> Result<Option<Url>, Erro
 /// A URL without the slash at its end.
 fn trimmed(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-/// A header that shows in no log.
-fn bearer(token: &SecretValue) -> Result<HeaderValue, Error> {
-    let text = token.expose().trim_ascii();
-    let unusable = || Error::new(ErrorKind::Unauthenticated, "what should be an access token of Google is none");
-    if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
-        return Err(unusable());
-    }
-    let mut header = HeaderValue::from_bytes(&[b"Bearer ", text].concat()).map_err(|_| unusable())?;
-    header.set_sensitive(true);
-    Ok(header)
 }
 
 fn invalid(message: &str) -> Error {

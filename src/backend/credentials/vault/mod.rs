@@ -9,7 +9,7 @@
 //!
 //! - Whoever needs a session first makes it; all others wait for it and share it, or share its failure.
 //! - At 80 % of its life a session is renewed, and replaced by a new login where it cannot be, or gains little, as at the
-//!   end of its longest life. If that fails in passing, the old one is used to its end.
+//!   end of its longest life. If that fails in passing, or takes too long, the old one is used to its end.
 //! - A refusal (401 or 403) counts as the session's end only if Vault itself no longer knows the token; then there is one
 //!   new login, and the call is made once more. A login whose token is refused all the same is not repeated.
 
@@ -27,7 +27,7 @@ use std::time::Duration;
 use rustify::endpoint::Endpoint;
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
@@ -99,6 +99,8 @@ pub struct Login {
     state: Mutex<State>,
     /// How often a session was made or not made: who waited for one takes its outcome.
     tries: AtomicU64,
+    /// The longest that calls wait for a renewal.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -142,11 +144,18 @@ impl Life {
     }
 }
 
+impl Session {
+    fn is_good(&self) -> bool {
+        self.life.is_none_or(|life| Instant::now() < life.end())
+    }
+}
+
 impl Login {
-    /// A login that has not happened yet. Asks nothing.
+    /// A login that has not happened yet. Asks nothing. `call` is the deadline of the calls that need it: a renewal takes
+    /// half of that at most, so that a Vault which hangs there does not make a session useless that is still good.
     #[must_use]
-    pub fn new(server: Server, method: Method) -> Self {
-        Self { server, method, state: Mutex::default(), tries: AtomicU64::new(0) }
+    pub fn new(server: Server, method: Method, call: Duration) -> Self {
+        Self { server, method, state: Mutex::default(), tries: AtomicU64::new(0), patience: call / 2 }
     }
 
     /// The host, for messages.
@@ -197,6 +206,10 @@ impl Login {
         let due = state.due.is_some_and(|due| due <= Instant::now());
         let made = match &present {
             Some(session) if !due => return Ok(Arc::clone(session)),
+            Some(session) if session.is_good() => {
+                let late = |_| Err(Error::new(ErrorKind::Timeout, "no answer to the renewal of the login in time"));
+                timeout(self.patience, self.prolong(session)).await.unwrap_or_else(late)
+            }
             Some(session) => self.prolong(session).await,
             None => self.log_in(refused.is_some()).await,
         };
@@ -207,7 +220,7 @@ impl Login {
                 *state = State { due: session.life.map(Life::due), session: Some(Arc::clone(&session)), failure: None };
                 Ok(session)
             }
-            (Err(_), Some(session)) if session.life.is_none_or(|life| Instant::now() < life.end()) => {
+            (Err(_), Some(session)) if session.is_good() => {
                 let rest = session.life.map(|life| life.end().saturating_duration_since(Instant::now()));
                 let wait = rest.map_or(POSTPONED, |rest| (rest / 4).min(POSTPONED));
                 state.due = Some(Instant::now() + wait);

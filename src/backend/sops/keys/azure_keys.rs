@@ -1,6 +1,7 @@
 //! Data keys under RSA keys in Azure Key Vault (RSA-OAEP-256, as `sops` uses them).
 //!
-//! A file names the vault: one of Microsoft's own hosts, or one that the operator's allow-list has.
+//! A file names the vault, and anybody may have written the file: the token goes to Microsoft's own hosts alone, whatever
+//! other hosts Stores may name, or to where whoever runs the process has the service asked.
 //!
 //! | answer | kind |
 //! |---|---|
@@ -27,8 +28,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::api::store::AzureAuth;
 use crate::backend::credentials::Surroundings;
-use crate::backend::credentials::azure::{Cloud, Login, Session};
-use crate::backend::network::{Response, retry_after};
+use crate::backend::credentials::azure::{Cloud, Login};
+use crate::backend::network::{Response, Service, retry_after};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
 
@@ -104,44 +105,32 @@ impl AzureKeys {
         let login = self.login(cloud).await?;
         let body =
             Zeroizing::new(serde_json::to_vec(&Question { alg: ALGORITHM, value }).map_err(|_| no_sense(tried))?);
-        let session = login.session().await?;
-        let mut answer = self.send(&url, &body, &session, tried).await?;
-        if answer.status().as_u16() == 401 && login.give_up(&session).await {
-            let session = login.session().await?;
-            answer = self.send(&url, &body, &session, tried).await?;
-        }
+        let request = |token: HeaderValue| {
+            let request = http::Request::builder().method(Method::POST).uri(&url).header(AUTHORIZATION, token);
+            let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.body(Bytes::copy_from_slice(&body)).map_err(|_| no_sense(tried))
+        };
+        let answer = login.send(&self.around.network.client(), request).await?;
         match answer.status().as_u16() {
             200 => serde_json::from_slice(answer.body()).map_err(|_| no_sense(tried)),
             _ => Err(of_answer(&answer, tried)),
         }
     }
 
-    async fn send(&self, url: &Url, body: &[u8], session: &Session, tried: &str) -> Result<Response, Error> {
-        let token = [b"Bearer ", session.token().expose()].concat();
-        let mut token = HeaderValue::from_bytes(&token).map_err(|_| no_sense(tried))?;
-        token.set_sensitive(true);
-        let request = http::Request::builder()
-            .method(Method::POST)
-            .uri(url.as_str())
-            .header(AUTHORIZATION, token)
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(Bytes::copy_from_slice(body));
-        self.around.network.client().send(request.map_err(|_| no_sense(tried))?).await
-    }
-
-    fn address(&self, key: Named<'_>, operation: &str) -> Result<(Url, Cloud), Error> {
+    /// Where a key is used. Of the file's address nothing but the host is taken.
+    fn address(&self, key: Named<'_>, operation: &str) -> Result<(String, Cloud), Error> {
         let Named { vault_url, name, version } = key;
+        let unusable = |why: &str| Error::new(ErrorKind::Undecodable, format!("{} is not {why}", shown(key)));
         if !is_name(name) || !(version.is_empty() || is_name(version)) {
-            let message = format!("{} is not a key of Azure Key Vault", shown(key));
-            return Err(Error::new(ErrorKind::Undecodable, message));
+            return Err(unusable("a key of Azure Key Vault"));
         }
-        let is_azures = |host: &str| Cloud::of_vault(host).is_some();
-        let mut url = self.around.network.custom_or_providers("the vault_url of the file", vault_url, is_azures)?;
-        let cloud = url.host_str().and_then(Cloud::of_vault).unwrap_or(Cloud::Public);
+        let (host, cloud) = vault(vault_url).ok_or_else(|| unusable("in a vault of Microsoft: no token goes there"))?;
+        let vault = match self.around.network.service(Service::AzureKeys) {
+            Some(elsewhere) => elsewhere.as_str().trim_end_matches('/').to_owned(),
+            None => format!("https://{host}"),
+        };
         let key = if version.is_empty() { name.to_owned() } else { format!("{name}/{version}") };
-        url.set_path(&format!("/keys/{key}/{operation}"));
-        url.set_query(Some(&format!("api-version={API_VERSION}")));
-        Ok((url, cloud))
+        Ok((format!("{vault}/keys/{key}/{operation}?api-version={API_VERSION}"), cloud))
     }
 
     async fn login(&self, cloud: Cloud) -> Result<Arc<Login>, Error> {
@@ -177,14 +166,23 @@ fn no_sense(tried: &str) -> Error {
     Error::new(ErrorKind::Unexpected, format!("cannot {tried}: the answer makes no sense"))
 }
 
+/// The host of a vault of Microsoft, and whose cloud it is in.
+fn vault(vault_url: &str) -> Option<(String, Cloud)> {
+    let url = Url::parse(vault_url).ok()?;
+    let host = url.host_str().filter(|_| url.scheme() == "https" && url.port().is_none())?;
+    Some((host.to_owned(), Cloud::of_vault(host)?))
+}
+
 /// What a key and a version of it may be called.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 127 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// A key out of a file, which anybody may have written.
+/// A key out of a file, which anybody may have written: without what may stand before and behind the vault's host.
 fn shown(key: Named<'_>) -> String {
-    format!("{}/keys/{}", key.vault_url.trim_end_matches('/'), key.name).escape_debug().take(120).collect()
+    let host = Url::parse(key.vault_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let vault = host.map_or_else(|| key.vault_url.to_owned(), |host| format!("https://{host}"));
+    format!("{vault}/keys/{}", key.name).escape_debug().take(120).collect()
 }
 
 #[cfg(test)]
@@ -211,6 +209,34 @@ mod tests {
             assert_eq!(error.kind, kind, "{status}");
             assert!(!error.message.contains("remote words"));
         }
+    }
+
+    #[test]
+    fn a_file_can_name_vaults_of_microsoft_and_no_other_host() {
+        for (url, expected) in [
+            ("https://mine.vault.azure.net", Some(("mine.vault.azure.net", Cloud::Public))),
+            ("https://mine.vault.azure.net/", Some(("mine.vault.azure.net", Cloud::Public))),
+            ("https://MINE.vault.azure.cn:443/x?y#z", Some(("mine.vault.azure.cn", Cloud::China))),
+            ("https://user:password@mine.vault.azure.net", Some(("mine.vault.azure.net", Cloud::Public))),
+            ("http://mine.vault.azure.net", None),
+            ("https://mine.vault.azure.net:8443", None),
+            ("https://mine.vault.azure.net.evil.example", None),
+            ("https://mine.vault.azure.net@evil.example", None),
+            ("https://vault.evil.example", None),
+            ("https://127.0.0.1", None),
+            ("mine.vault.azure.net", None),
+            ("", None),
+        ] {
+            let found = vault(url);
+            assert_eq!(found.as_ref().map(|(host, cloud)| (host.as_str(), *cloud)), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_key_is_its_vault_and_its_name() {
+        let shown = |vault_url| shown(Named { vault_url, name: "orders", version: "" });
+        assert_eq!(shown("https://u:canary@evil.example/a?b=canary#c"), "https://evil.example/keys/orders");
+        assert_eq!(shown("not\nan address"), "not\\nan address/keys/orders");
     }
 
     #[test]

@@ -127,19 +127,12 @@ impl GcpKms {
         }
         let url = format!("{}/v1/{resource_id}:{operation}", self.endpoint);
         let body = Zeroizing::new(serde_json::to_vec(question).map_err(|_| no_sense(tried))?);
-        let call = |authorization: HeaderValue| {
+        let request = |authorization: HeaderValue| {
             let request = http::Request::builder().method(Method::POST).uri(&url).header(AUTHORIZATION, authorization);
             let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            let request = request.body(Bytes::copy_from_slice(&body));
-            async move {
-                let answer = Answer::new(self.client.send(request.map_err(|_| no_sense(tried))?).await?);
-                match answer.status {
-                    401 => Err(of_status(&answer, tried)),
-                    _ => Ok(answer),
-                }
-            }
+            request.body(Bytes::copy_from_slice(&body)).map_err(|_| no_sense(tried))
         };
-        let answer = self.login.call(call).await?;
+        let answer = self.login.send(&self.client, request).await?;
         match answer.status {
             200 => answer.parse().ok_or_else(|| no_sense(tried)),
             _ => Err(of_answer(&answer, tried)),

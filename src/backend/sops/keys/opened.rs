@@ -1,7 +1,7 @@
 //! Data keys that a service decrypted, for as long as they are worth the call that they save.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -16,17 +16,20 @@ const KEPT: Duration = Duration::from_secs(3600);
 /// More than the files of one store have; a file larger than its limit cannot name more.
 const MOST: usize = 1024;
 
-/// Data keys by what a file holds of them.
+/// Data keys by what a file holds of them, for an hour each, whether anybody asks again or not.
 #[derive(Default)]
 pub(super) struct Opened {
-    keys: Mutex<HashMap<[u8; 32], (Instant, SecretValue)>>,
+    keys: Arc<Mutex<Keys>>,
+}
+
+#[derive(Default)]
+struct Keys {
+    known: HashMap<[u8; 32], (Instant, SecretValue)>,
+    /// Whether somebody waits to forget the oldest of them.
+    is_watched: bool,
 }
 
 impl Opened {
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Instant, SecretValue)>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What was decrypted before, or else what `ask` decrypts.
     pub(super) async fn or_ask(
         &self,
@@ -35,19 +38,51 @@ impl Opened {
     ) -> Result<SecretValue, Error> {
         let name = name(master_key);
         {
-            let mut keys = self.lock();
-            keys.retain(|_, (since, _)| since.elapsed() < KEPT);
-            if let Some((_, key)) = keys.get(&name) {
+            let mut keys = lock(&self.keys);
+            keys.forget_old();
+            if let Some((_, key)) = keys.known.get(&name) {
                 return Ok(copy(key));
             }
         }
         let key = ask.await?;
-        let mut keys = self.lock();
-        if keys.len() >= MOST {
-            keys.clear();
+        let mut keys = lock(&self.keys);
+        if keys.known.len() >= MOST {
+            keys.known.clear();
         }
-        keys.insert(name, (Instant::now(), copy(&key)));
+        keys.known.insert(name, (Instant::now(), copy(&key)));
+        if !keys.is_watched {
+            keys.is_watched = true;
+            tokio::spawn(forget_in_time(Arc::downgrade(&self.keys), Instant::now() + KEPT));
+        }
         Ok(key)
+    }
+}
+
+impl Keys {
+    fn forget_old(&mut self) {
+        self.known.retain(|_, (since, _)| since.elapsed() < KEPT);
+    }
+}
+
+fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
+    keys.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets each key when its hour is over, from `next` on, until there is none. A store of files is watched and not polled:
+/// days may go by without a read that could do it. Keys whose connection is gone went with it.
+async fn forget_in_time(keys: Weak<Mutex<Keys>>, mut next: Instant) {
+    loop {
+        tokio::time::sleep_until(next).await;
+        let Some(keys) = keys.upgrade() else { return };
+        let mut keys = lock(&keys);
+        keys.forget_old();
+        match keys.known.values().map(|(since, _)| *since).min() {
+            Some(oldest) => next = oldest + KEPT,
+            None => {
+                keys.is_watched = false;
+                return;
+            }
+        }
     }
 }
 
@@ -96,6 +131,32 @@ mod tests {
         tokio::time::advance(KEPT).await;
         opened.or_ask(&entry("a", "x"), ask()).await.unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_forgotten_although_nobody_asks_again() {
+        let opened = Opened::default();
+        let ask = async || Ok(SecretValue::from("data key".to_owned()));
+        let known = || lock(&opened.keys).known.len();
+        // Let whoever waits for this moment have it.
+        let pass = async |time| {
+            tokio::time::sleep(time).await;
+            tokio::task::yield_now().await;
+        };
+        opened.or_ask(&entry("a", "x"), ask()).await.unwrap();
+        pass(KEPT / 2).await;
+        opened.or_ask(&entry("b", "x"), ask()).await.unwrap();
+        pass(KEPT / 2 - Duration::from_secs(1)).await;
+        assert_eq!(known(), 2);
+        pass(Duration::from_secs(2)).await;
+        assert_eq!(known(), 1);
+        pass(KEPT / 2).await;
+        assert_eq!(known(), 0);
+        // And so on for those that come later.
+        opened.or_ask(&entry("a", "x"), ask()).await.unwrap();
+        assert_eq!(known(), 1);
+        pass(KEPT + Duration::from_secs(1)).await;
+        assert_eq!(known(), 0);
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ impl VaultTransit {
         let place = Place { field: FIELD, address, namespace: namespace.as_deref(), ca: ca.as_ref() };
         let server = place.server(around).await?;
         let method = Method::of(FIELD, auth.as_ref(), around).await?;
-        Ok(Self { address: address.clone(), login: Login::new(server, method) })
+        Ok(Self { address: address.clone(), login: Login::new(server, method, around.timeout) })
     }
 
     /// Whether the file means the Vault of this store.
