@@ -108,12 +108,31 @@ pub struct Guarded {
 const AT_ONCE: (usize, usize) = (32, 256);
 
 /// What a store outside the cluster has in addition.
+///
+/// Values may come from where nothing else does: AWS Secrets Manager has replicas for reads of values alone. So whatever
+/// else is asked has a breaker of its own, and keeps no value back.
 struct Outside {
     pace: Pace,
-    breaker: Breaker,
+    values: Breaker,
+    others: Breaker,
     places: Semaphore,
     /// How many keys one remote read takes.
     keys_in_one_read: usize,
+}
+
+impl Outside {
+    /// The breaker of a call, and the one of all others.
+    fn breakers(&self, operation: Operation) -> (&Breaker, &Breaker) {
+        match operation {
+            Operation::Read => (&self.values, &self.others),
+            Operation::Probe
+            | Operation::Write
+            | Operation::Delete
+            | Operation::List
+            | Operation::Versions
+            | Operation::Check => (&self.others, &self.values),
+        }
+    }
 }
 
 impl Guarded {
@@ -131,7 +150,8 @@ impl Guarded {
         let places = usize::try_from(per_second).unwrap_or(usize::MAX).clamp(AT_ONCE.0, AT_ONCE.1);
         let outside = Outside {
             pace: Pace::new(per_second),
-            breaker: Breaker::new(self.timeout),
+            values: Breaker::new(self.timeout),
+            others: Breaker::new(self.timeout),
             places: Semaphore::new(places),
             keys_in_one_read,
         };
@@ -140,10 +160,10 @@ impl Guarded {
 
     /// Whether a call of so many remote calls may be made now, and its place. Waits for the store's pace and for a place;
     /// that wait does not count against the call's deadline.
-    async fn admit(&self, calls: usize) -> (Admission, Option<SemaphorePermit<'_>>) {
-        let Some(Outside { pace, breaker, places, keys_in_one_read: _ }) = &self.outside else {
-            return (Admission::Usual, None);
-        };
+    async fn admit(&self, operation: Operation, calls: usize) -> (Admission, Option<SemaphorePermit<'_>>) {
+        let Some(outside) = &self.outside else { return (Admission::Usual, None) };
+        let Outside { pace, values: _, others: _, places, keys_in_one_read: _ } = outside;
+        let (breaker, _) = outside.breakers(operation);
         if let Some(error) = breaker.refusal() {
             return (Admission::Refused(error), None);
         }
@@ -153,9 +173,11 @@ impl Guarded {
         (breaker.admit(), place)
     }
 
-    fn note(&self, admission: &Admission, failure: Option<&Error>) {
-        if let Some(Outside { pace: _, breaker, places: _, keys_in_one_read: _ }) = &self.outside {
-            breaker.note(admission, failure);
+    fn note(&self, operation: Operation, admission: &Admission, failure: Option<&Error>) {
+        let Some((breaker, other)) = self.outside.as_ref().map(|outside| outside.breakers(operation)) else { return };
+        if breaker.note(admission, failure) {
+            // Back again, so most likely for the other calls, too.
+            other.look_now();
         }
     }
 
@@ -183,14 +205,14 @@ impl Guarded {
         operation: Operation,
         call: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let (admission, _place) = self.admit(1).await;
+        let (admission, _place) = self.admit(operation, 1).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
             Admission::Refused(error) => return Err(error.clone().in_context(&self.store)),
         };
         let result = self.single_tries(operation, most, call).await;
-        self.note(&admission, result.as_ref().err());
+        self.note(operation, &admission, result.as_ref().err());
         result.map_err(|error| error.in_context(&self.store))
     }
 
@@ -225,7 +247,7 @@ impl Guarded {
         if keys.is_empty() {
             return Vec::new();
         }
-        let (admission, _place) = self.admit(keys.len().div_ceil(self.keys_in_one_call(operation))).await;
+        let (admission, _place) = self.admit(operation, keys.len().div_ceil(self.keys_in_one_call(operation))).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
@@ -237,11 +259,12 @@ impl Guarded {
         let results = self.batch_tries(operation, most, keys, call).await;
         // The store as a whole failed only if it did so for every key.
         let failure = results.iter().map(|result| result.as_ref().err()).reduce(|one, other| one.and(other)).flatten();
-        self.note(&admission, failure);
+        self.note(operation, &admission, failure);
         results.into_iter().map(|result| result.map_err(|error| error.in_context(&self.store))).collect()
     }
 
-    /// How many keys one remote call takes. Metadata come one by one everywhere.
+    /// How many keys one remote call takes. Metadata count one by one, as most stores tell them: where some come together,
+    /// as in SSM and in version 1 of KV, the pace is only slower than it need be.
     fn keys_in_one_call(&self, operation: Operation) -> usize {
         match operation {
             Operation::Read => self.outside.as_ref().map_or(usize::MAX, |outside| outside.keys_in_one_read),
