@@ -28,8 +28,8 @@ use aws_sdk_ssm::types::{ParameterStringFilter, ParameterTier, ParameterType, Ta
 use self::error::{codes, codes_of_writes};
 use self::name::{Asked, is_legal};
 use self::read::{distinct, each, is_wrapped};
-use super::aws::Place;
 use super::aws::error::from_sdk;
+use super::aws::{Place, check_region};
 use super::credentials::Surroundings;
 use super::credentials::aws::Login;
 use super::encoding::{Style, encode};
@@ -48,6 +48,7 @@ const LARGEST_ADVANCED: usize = 8192;
 const PAGE: i32 = 50;
 /// A name that no store has: what is answered tells whether the credentials are good.
 const NOBODY: &str = "/atmos-secrets-operator/no-such-parameter";
+
 /// See the module documentation.
 pub struct AwsSsm {
     client: Client,
@@ -65,6 +66,7 @@ pub struct AwsSsm {
 /// [`ErrorKind::InvalidConfig`], [`ErrorKind::EndpointNotAllowed`], and what keeps the credentials from being read.
 pub async fn connect(spec: &store::AwsSsm, around: &Surroundings) -> Result<AwsSsm, Error> {
     let store::AwsSsm { region, endpoint, kms_key_id, tier, tags, allow_plaintext_source, auth } = spec;
+    check_region("awsSsm.region", region)?;
     let endpoint = endpoint
         .as_deref()
         .map(|text| around.network.custom("awsSsm.endpoint", text))

@@ -109,6 +109,35 @@ async fn a_store_of_aws_needs_credentials_and_an_endpoint_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_region_of_aws_is_a_region_and_an_endpoint_is_allowed_in_each() {
+    let keys = AwsKeys { name: "aws".into(), ..AwsKeys::default() };
+    let auth = Some(AwsAuth { secret: Some(keys), ..AwsAuth::default() });
+    let allowed = "vpce.{region}.example.com";
+    for (region, replica, endpoint, expected, hint) in [
+        ("us-east-1", "eu-west-1", None, ErrorKind::Unavailable, ""),
+        ("evil.example.com/", "eu-west-1", None, ErrorKind::InvalidConfig, "awsSecretsManager.region names no region"),
+        ("us-east-1", "eu.evil#", None, ErrorKind::InvalidConfig, "awsSecretsManager.replicaRegions names no region"),
+        ("", "eu-west-1", None, ErrorKind::InvalidConfig, "awsSecretsManager.region names no region"),
+        ("us-east-1", "eu-west-1", Some(allowed), ErrorKind::EndpointNotAllowed, "host vpce.us-east-1.example.com"),
+    ] {
+        let endpoint = endpoint.map(|host: &str| format!("https://{host}"));
+        let spec = AwsSecretsManager {
+            region: region.into(),
+            endpoint,
+            replica_regions: vec![replica.into()],
+            auth: auth.clone(),
+            ..AwsSecretsManager::default()
+        };
+        let manager = Connection { aws_secrets_manager: Some(spec), ..Connection::default() };
+        let (kind, message) = refused(&manager, false).await;
+        assert!(kind == expected && message.contains(hint), "{region} {replica}: {message}");
+    }
+    let spec = AwsSsm { region: "evil.example.com/".into(), auth, ..AwsSsm::default() };
+    let parameters = Connection { aws_ssm: Some(spec), ..Connection::default() };
+    assert_eq!(refused(&parameters, false).await.0, ErrorKind::InvalidConfig);
+}
+
+#[tokio::test]
 async fn a_store_of_azure_needs_a_vault_that_is_allowed_and_watches_the_secret_of_its_login() {
     let client_secret = SecretKey { secret: "azure".into(), key: "secret".into() };
     let login = AzureClientSecret { tenant_id: "t".into(), client_id: "c".into(), client_secret };
