@@ -15,8 +15,10 @@
 //!   was never allowed to ask about itself is good until Vault says that it does not know it, as it does since 1.17.
 
 mod error;
+mod life;
 mod method;
 pub mod path;
+mod post;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,9 @@ use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest};
 
 pub(in crate::backend) use self::error::{failed, of_status};
+use self::life::Life;
 pub use self::method::Place;
+pub use self::post::Post;
 pub use self::server::{Answer, Refusal, Server, Token};
 use super::References;
 use crate::api::store::ServiceAccountToken;
@@ -50,8 +54,6 @@ const BELIEVED: Duration = Duration::from_secs(10);
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// The longest that a session whose renewal failed is used before the next try.
 const POSTPONED: Duration = Duration::from_secs(30);
-/// The longest life that is believed, a hundred years: no number that a server sends leads past the end of a clock.
-const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How a store logs in.
 pub enum Method {
@@ -127,35 +129,6 @@ struct Session {
     life: Option<Life>,
     /// Until when a refusal is taken to be about rights and not about the token.
     believed: Mutex<Option<Instant>>,
-}
-
-#[derive(Clone, Copy)]
-struct Life {
-    began: Instant,
-    length: Duration,
-    /// What the login gave.
-    at_login: Duration,
-}
-
-impl Life {
-    /// A life of so many seconds, as a login gave it. `None`: for ever, which Vault says with 0.
-    fn new(began: Instant, seconds: u64) -> Option<Self> {
-        let length = Duration::from_secs(seconds).min(LONGEST_LIFE);
-        (!length.is_zero()).then_some(Self { began, length, at_login: length })
-    }
-
-    /// Whether what a renewal gave is far less than what the login did, as it is near the end of the longest life.
-    fn gains_little(self) -> bool {
-        self.length * 2 < self.at_login
-    }
-
-    fn due(self) -> Instant {
-        self.began + self.length.mul_f64(0.8)
-    }
-
-    fn end(self) -> Instant {
-        self.began + self.length
-    }
 }
 
 impl Login {
@@ -247,10 +220,9 @@ impl Login {
             let answer = self.server.call(endpoint, Some(&session.token)).await?;
             let renewed = answer.is_success().then(|| answer.parse::<Issued>()).flatten();
             if let Some(Issued { auth: Issue { client_token: _, lease_duration, renewable } }) = renewed {
-                let at_login = session.life.map(|life| life.at_login);
-                let life = Life::new(began, lease_duration)
-                    .map(|life| Life { at_login: at_login.unwrap_or(life.at_login), ..life });
-                if !replaceable || !life.is_some_and(Life::gains_little) {
+                let life =
+                    Life::new(began, lease_duration).map(|life| session.life.map_or(life, |before| life.after(before)));
+                if !replaceable || life.is_some_and(|life| !life.gains_little()) {
                     let (token, is_mute) = (Arc::clone(&session.token), session.is_mute);
                     return Ok(Session { token, renewable, is_mute, life, believed: Mutex::default() });
                 }
