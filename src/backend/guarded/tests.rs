@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 
+use super::outside::AT_ONCE;
 use super::*;
 use crate::backend::memory::{Fault, Memory};
 
