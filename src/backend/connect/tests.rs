@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureAuth, AzureClientSecret, AzureKeyVault, SopsAge,
+    self, AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureAuth, AzureClientSecret, AzureKeyVault, RateLimit,
+    SecretKey, SopsAge, SopsSource,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -65,7 +66,7 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
     let two_sources = with_sops(store::Sops { source, ..sops() });
     let no_keys = with_sops(store::Sops { age: None, ..sops() });
     let bad_timeout = Connection { timeout: Some("soon".into()), ..Connection::default() };
-    let zero_timeout = Connection { timeout: Some("0s".into()), ..Connection::default() };
+    let paced = || Connection { rate_limit: Some(RateLimit { per_second: 5 }), ..Connection::default() };
     for (connection, kubernetes, hint) in [
         (Connection::default(), false, "names no provider"),
         (both, true, "names kubernetes and sops"),
@@ -73,11 +74,20 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
         (two_sources, false, "exactly one kind: configMaps or secrets"),
         (no_keys, false, "the store names no keys"),
         (bad_timeout, true, "timeout is not a duration"),
-        (zero_timeout, true, "timeout is not a duration"),
+        (paced(), true, "rateLimit has no meaning for a store of kind kubernetes"),
+        (Connection { sops: Some(sops()), ..paced() }, false, "rateLimit has no meaning for a store of kind sops"),
     ] {
         let (kind, message) = refused(&connection, kubernetes).await;
         assert_eq!(kind, ErrorKind::InvalidConfig, "{message}");
         assert!(message.starts_with("Store/app: ") && message.contains(hint), "{message}");
+    }
+}
+
+#[test]
+fn a_timeout_is_within_its_bounds() {
+    for (text, seconds) in [(None, 10), (Some("0s"), 1), (Some("3s"), 3), (Some("9000h"), 300)] {
+        let connection = Connection { timeout: text.map(str::to_owned), ..Connection::default() };
+        assert_eq!(timeout(&connection).unwrap(), Duration::from_secs(seconds), "{text:?}");
     }
 }
 
