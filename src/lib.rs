@@ -30,8 +30,8 @@
 //!
 //! Where to start reading: `controller/reconcile.rs` tells the story of one sync in one screen; `model/mod.rs` has the
 //! types that the stages hand on; `backend/mod.rs` is the contract of a store. A new store is one folder under
-//! `backend/`, one variant in `api/store.rs`, one arm in `backend/connect.rs`, one key style in `model/backend_key.rs`, one
-//! line in the conformance tests and one page in `docs/stores/`.
+//! `backend/`, one variant in `api/store.rs`, one arm in each part of `backend/connect.rs`, one key style in
+//! `model/backend_key.rs`, one line in the conformance tests and one page in `docs/stores/`.
 
 pub mod api;
 pub mod backend;

@@ -205,7 +205,8 @@ pub struct Connection {
     #[x_kube(validation = super::rules::duration_between("", "10s", "720h", "minRefreshInterval must be between 10s and 720h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_refresh_interval: Option<String>,
-    /// How fast the store may be asked. Default: per kind, below the vendor's quota.
+    /// How fast the store may be asked; for stores outside the cluster, so not for `sops` and `kubernetes`. Default: per kind,
+    /// below the vendor's quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
     /// AWS Secrets Manager.

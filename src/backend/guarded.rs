@@ -9,6 +9,7 @@
 //! | write, delete | [`ErrorKind::RateLimited`] alone: any other failure may hide a write that happened |
 
 mod breaker;
+mod outside;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use self::breaker::{Admission, Breaker};
-use self::pace::Pace;
+use self::breaker::Admission;
+use self::outside::Outside;
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Rotation, Versioned};
 use crate::value::SecretValue;
 
@@ -103,19 +104,6 @@ pub struct Guarded {
     outside: Option<Outside>,
 }
 
-/// Calls of one store under way at once: as many as a second brings, within these bounds. Far more than a store that answers
-/// ever needs; one that hangs must not take every connection that the process may open.
-const AT_ONCE: (usize, usize) = (32, 256);
-
-/// What a store outside the cluster has in addition.
-struct Outside {
-    pace: Pace,
-    breaker: Breaker,
-    places: Semaphore,
-    /// How many keys one remote read takes.
-    keys_in_one_read: usize,
-}
-
 impl Guarded {
     /// Guards `driver`. `store` is how errors name it, such as `Store/app`; `timeout` limits one call with all its tries.
     #[must_use]
@@ -127,35 +115,21 @@ impl Guarded {
     /// is what the service itself takes at once, whatever the driver likes to be given.
     #[must_use]
     pub fn outside(self, per_second: u32, keys_in_one_read: usize) -> Self {
-        let keys_in_one_read = keys_in_one_read.max(1);
-        let places = usize::try_from(per_second).unwrap_or(usize::MAX).clamp(AT_ONCE.0, AT_ONCE.1);
-        let outside = Outside {
-            pace: Pace::new(per_second),
-            breaker: Breaker::new(self.timeout),
-            places: Semaphore::new(places),
-            keys_in_one_read,
-        };
+        let outside = Outside::new(per_second, keys_in_one_read, self.timeout);
         Self { outside: Some(outside), ..self }
     }
 
-    /// Whether a call of so many remote calls may be made now, and its place. Waits for the store's pace and for a place;
-    /// that wait does not count against the call's deadline.
-    async fn admit(&self, calls: usize) -> (Admission, Option<SemaphorePermit<'_>>) {
-        let Some(Outside { pace, breaker, places, keys_in_one_read: _ }) = &self.outside else {
-            return (Admission::Usual, None);
-        };
-        if let Some(error) = breaker.refusal() {
-            return (Admission::Refused(error), None);
+    /// Whether a call of so many keys may be made now, and its place. Its deadline begins only after that.
+    async fn admit(&self, operation: Operation, keys: usize) -> (Admission, Option<SemaphorePermit<'_>>) {
+        match &self.outside {
+            None => (Admission::Usual, None),
+            Some(outside) => outside.admit(operation, keys).await,
         }
-        pace.wait_for(calls).await;
-        // Nobody closes it, so there is always a place in the end.
-        let place = places.acquire().await.ok();
-        (breaker.admit(), place)
     }
 
-    fn note(&self, admission: &Admission, failure: Option<&Error>) {
-        if let Some(Outside { pace: _, breaker, places: _, keys_in_one_read: _ }) = &self.outside {
-            breaker.note(admission, failure);
+    fn note(&self, operation: Operation, admission: &Admission, failure: Option<&Error>) {
+        if let Some(outside) = &self.outside {
+            outside.note(operation, admission, failure);
         }
     }
 
@@ -183,14 +157,14 @@ impl Guarded {
         operation: Operation,
         call: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let (admission, _place) = self.admit(1).await;
+        let (admission, _place) = self.admit(operation, 1).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
             Admission::Refused(error) => return Err(error.clone().in_context(&self.store)),
         };
         let result = self.single_tries(operation, most, call).await;
-        self.note(&admission, result.as_ref().err());
+        self.note(operation, &admission, result.as_ref().err());
         result.map_err(|error| error.in_context(&self.store))
     }
 
@@ -225,7 +199,7 @@ impl Guarded {
         if keys.is_empty() {
             return Vec::new();
         }
-        let (admission, _place) = self.admit(keys.len().div_ceil(self.keys_in_one_call(operation))).await;
+        let (admission, _place) = self.admit(operation, keys.len()).await;
         let most = match &admission {
             Admission::Usual => TRIES,
             Admission::Look => 1,
@@ -237,21 +211,8 @@ impl Guarded {
         let results = self.batch_tries(operation, most, keys, call).await;
         // The store as a whole failed only if it did so for every key.
         let failure = results.iter().map(|result| result.as_ref().err()).reduce(|one, other| one.and(other)).flatten();
-        self.note(&admission, failure);
+        self.note(operation, &admission, failure);
         results.into_iter().map(|result| result.map_err(|error| error.in_context(&self.store))).collect()
-    }
-
-    /// How many keys one remote call takes. Metadata come one by one everywhere.
-    fn keys_in_one_call(&self, operation: Operation) -> usize {
-        match operation {
-            Operation::Read => self.outside.as_ref().map_or(usize::MAX, |outside| outside.keys_in_one_read),
-            Operation::Probe
-            | Operation::Write
-            | Operation::Delete
-            | Operation::List
-            | Operation::Versions
-            | Operation::Check => 1,
-        }
     }
 
     async fn batch_tries<T, F: Future<Output = Vec<Result<T, Error>>>>(

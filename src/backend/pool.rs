@@ -5,11 +5,9 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use tokio::time::Instant;
 
 use super::Error;
 
@@ -34,7 +32,6 @@ pub struct Pool<T> {
 struct Entry<T> {
     identity: Identity,
     slot: Slot<T>,
-    last_used: Instant,
 }
 
 enum Slot<T> {
@@ -70,16 +67,11 @@ impl<T: Send + Sync + 'static> Pool<T> {
     {
         let attempt = {
             let mut entries = lock(&self.entries);
-            let known = entries.get_mut(&identity.uid).filter(|entry| entry.identity == *identity);
-            let running = match known {
+            let known = entries.get(&identity.uid).filter(|entry| entry.identity == *identity);
+            let running = match known.map(|entry| &entry.slot) {
                 None => None,
-                Some(entry) => {
-                    entry.last_used = Instant::now();
-                    match &entry.slot {
-                        Slot::Connected(connection) => return Ok(Arc::clone(connection)),
-                        Slot::Connecting(attempt) => attempt.upgrade(),
-                    }
-                }
+                Some(Slot::Connected(connection)) => return Ok(Arc::clone(connection)),
+                Some(Slot::Connecting(attempt)) => attempt.upgrade(),
             };
             running.unwrap_or_else(|| self.begin(&mut entries, identity, connect()))
         };
@@ -101,8 +93,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
                 match &result {
                     Ok(connection) => {
                         let slot = Slot::Connected(Arc::clone(connection));
-                        let last_used = Instant::now();
-                        entries.insert(made_from.uid.clone(), Entry { identity: made_from, slot, last_used });
+                        entries.insert(made_from.uid.clone(), Entry { identity: made_from, slot });
                     }
                     Err(_) => drop(entries.remove(&made_from.uid)),
                 }
@@ -112,41 +103,15 @@ impl<T: Send + Sync + 'static> Pool<T> {
         let attempt = attempt.boxed().shared();
         // A shared future has a weak form until it is done, and this one has not begun.
         if let Some(weak) = attempt.downgrade() {
-            let entry = Entry { identity: identity.clone(), slot: Slot::Connecting(weak), last_used: Instant::now() };
+            let entry = Entry { identity: identity.clone(), slot: Slot::Connecting(weak) };
             entries.insert(identity.uid.clone(), entry);
         }
         attempt
     }
 
-    /// The connection of a store if there is one, whatever it was made from. Does not count as use.
-    #[must_use]
-    pub fn peek(&self, uid: &str) -> Option<Arc<T>> {
-        match &lock(&self.entries).get(uid)?.slot {
-            Slot::Connected(connection) => Some(Arc::clone(connection)),
-            Slot::Connecting(_) => None,
-        }
-    }
-
     /// Lets go of a store's connection, as when the store is deleted.
     pub fn remove(&self, uid: &str) {
         lock(&self.entries).remove(uid);
-    }
-
-    /// Lets go of every connection that nobody has asked for since `idle`.
-    pub fn drop_idle(&self, idle: Duration) {
-        lock(&self.entries).retain(|_, entry| entry.last_used.elapsed() < idle);
-    }
-
-    /// How many stores are connected or connecting.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        lock(&self.entries).len()
-    }
-
-    /// Whether no store is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

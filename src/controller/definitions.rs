@@ -147,6 +147,12 @@ impl Definitions {
         self.lock().stores.keys().cloned().collect()
     }
 
+    /// Takes a Store as a watch would bring it.
+    #[cfg(test)]
+    pub(super) fn put_store(&self, object: DynamicObject) {
+        Store::store(object, &mut self.lock());
+    }
+
     /// Takes over a status that was just written to the store of this uid.
     pub fn reported(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
         let status = Arc::new(status);

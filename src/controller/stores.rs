@@ -1,6 +1,8 @@
 //! Stores: their connections, what they depend on, and their status.
 
 mod credentials;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,6 +103,10 @@ impl Stores {
             context.refresh.forget_store(key);
             return;
         };
+        // Deleted and made anew since the last look: nobody asks by the old uid again.
+        if let Some(old) = old.filter(|old| old.uid != *definition.uid()) {
+            self.pool.remove(&old.uid);
+        }
         let namespace = context.namespace_of(key);
         let dependencies = connection(&definition)
             .map(|(connection, kubernetes)| dependencies(&connection, kubernetes, &namespace))

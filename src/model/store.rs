@@ -11,10 +11,6 @@ use crate::model::backend_key::{KeyLayout, NAMESPACE, StoreKind};
 use crate::model::file_template::FileTemplate;
 use crate::model::{Problem, StoreView};
 
-/// Limit for one call where the store sets none. Long enough for a slow KMS, short enough that one stuck store does not
-/// hold a batch for a minute.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How often a store may be read at most where it sets nothing: the vendors bill each read.
 pub const DEFAULT_MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -89,8 +85,6 @@ pub struct Facts {
     pub kind: Option<StoreKind>,
     /// Whether the namespace may use it, and the layout of its keys as that namespace sees them.
     pub view: StoreView,
-    /// Limit for one call.
-    pub timeout: Duration,
     /// The shortest interval at which it is read.
     pub min_refresh_interval: Duration,
 }
@@ -115,7 +109,6 @@ pub fn facts(definition: Definition<'_>, name: &str, namespace: &str, labels: &B
     Facts {
         kind: definition.kind().ok(),
         view,
-        timeout: bounded(connection.timeout.as_deref(), DEFAULT_TIMEOUT, Duration::from_secs(1), 5 * MINUTE),
         min_refresh_interval: bounded(
             connection.min_refresh_interval.as_deref(),
             DEFAULT_MIN_REFRESH_INTERVAL,

@@ -1,6 +1,7 @@
 //! The `awsSsm` driver on moto.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -329,6 +330,54 @@ async fn one_parameter_that_fails_the_call_fails_alone() {
     assert!(backend.read(&keys).await.iter().all(|result| kind(result) == ErrorKind::RateLimited));
     assert_eq!(throttled.hits(), 1);
     log::assert_clean();
+}
+
+/// As AWS has it: one that may not be read fails the call, whatever else is in it.
+#[tokio::test]
+async fn a_parameter_that_fails_the_others_is_asked_apart_until_it_is_answered() {
+    let aws = Aws::new("parameters-apart").await;
+    let (denied, calls) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (is_denied, counted) = (Arc::clone(&denied), Arc::clone(&calls));
+    let answer = move |body: axum::body::Bytes| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        let names: Vec<&str> = asked["Names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let found = |name: &&str| json!({"Name": name, "Type": "SecureString", "Value": "value", "Version": 1});
+        let answer = if is_denied.load(Ordering::SeqCst) && names.contains(&"/app/K3") {
+            (axum::http::StatusCode::BAD_REQUEST, json!({"__type": "AccessDeniedException"}).to_string())
+        } else {
+            let found: Vec<Value> = names.iter().map(found).collect();
+            (axum::http::StatusCode::OK, json!({"Parameters": found, "InvalidParameters": []}).to_string())
+        };
+        async { answer }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    let backend = connect(&aws, &spec(&url), Encoding::Atmos).await;
+    let keys: Vec<Key> = (0..10).map(|number| Key::current(format!("/app/K{number}"))).collect();
+    let read = async |expected: usize, denied: Option<usize>| {
+        let before = calls.load(Ordering::SeqCst);
+        for (index, result) in backend.read(&keys).await.iter().enumerate() {
+            match result {
+                Ok(found) => assert!(found.value.equals(b"value") && denied != Some(index)),
+                Err(error) => assert!(error.kind == ErrorKind::PermissionDenied && denied == Some(index), "{error}"),
+            }
+        }
+        assert_eq!(calls.load(Ordering::SeqCst) - before, expected);
+    };
+    read(11, Some(3)).await;
+    read(2, Some(3)).await;
+    read(2, Some(3)).await;
+    denied.store(false, Ordering::SeqCst);
+    read(2, None).await;
+    read(1, None).await;
+    // Again, and found out again.
+    denied.store(true, Ordering::SeqCst);
+    read(11, Some(3)).await;
+    read(2, Some(3)).await;
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ impl Mount {
     }
 }
 
-/// The least that a login must be allowed, as `docs/stores/vault.md` has it.
+/// The least that a login must be allowed, as `docs/stores/vault.md` has it, and to delete and list, as the suite does.
 fn rules(mount: &str, kv: u8) -> String {
     match kv {
         1 => format!(r#"path "{mount}/*" {{ capabilities = ["create", "read", "update", "delete", "list"] }}"#),

@@ -15,7 +15,8 @@ pub struct AwsSecretsManager {
     /// The region, such as `us-east-1`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: String,
-    /// A custom endpoint (https), if the operator's allow-list has its host. Default: derived from the region.
+    /// A custom endpoint (https), if the operator's allow-list has its host; `{region}` in it stands for the region that
+    /// is asked. Default: derived from the region.
     #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
@@ -28,7 +29,7 @@ pub struct AwsSecretsManager {
     #[serde(default, deserialize_with = "crate::api::null::empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, TagValue>,
     /// Regions to read from while the first does not answer, in order.
-    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$")))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replica_regions: Vec<String>,
     /// The credentials: exactly one of `secret`, `serviceAccount` and `ambient` (ClusterStore only), with `assumeRole` on

@@ -20,9 +20,26 @@ use tracing::subscriber::NoSubscriber;
 
 use self::transport::Transport;
 use super::network::Client;
+use super::{Error, ErrorKind};
 
 /// Part of the `User-Agent`, which AWS CloudTrail keeps.
 const APPLICATION: &str = "atmos-secrets-operator";
+
+/// The longest name of a region that is believed.
+const LONGEST_REGION: usize = 64;
+
+/// Whether a region that a Store names in `field` can be one. It becomes part of a host's name, so that nothing else may
+/// get in by it.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`].
+pub fn check_region(field: &str, region: &str) -> Result<(), Error> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=LONGEST_REGION).contains(&region.len()) && region.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidConfig, format!("{field} names no region such as us-east-1")))
+}
 
 /// What the client of one service in one region is made of.
 pub struct Place<'a> {

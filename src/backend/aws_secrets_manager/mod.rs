@@ -15,6 +15,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/>.
 
+mod connect;
 mod error;
 mod name;
 mod read;
@@ -31,16 +32,15 @@ use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretVersions
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
+pub use self::connect::connect;
 use self::error::codes;
 use self::name::{Asked, CURRENT, PREVIOUS, Wanted, is_legal};
 use self::read::pending;
-use super::aws::Place;
 use super::aws::error::from_sdk;
-use super::credentials::Surroundings;
 use super::credentials::aws::Login;
 use super::encoding::{Style, encode};
 use super::{Backend, Capabilities, DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Rotation, Versioned};
-use crate::api::store::{self, Encoding};
+use crate::api::store::Encoding;
 use crate::value::SecretValue;
 
 /// Secrets in one batch: the limit of `SecretIdList`.
@@ -81,38 +81,6 @@ struct Region {
 }
 
 type Results = BTreeMap<Asked, Result<Versioned, Error>>;
-
-/// Connects a store. Asks nothing of it.
-///
-/// # Errors
-/// [`ErrorKind::InvalidConfig`], [`ErrorKind::EndpointNotAllowed`], and what keeps the credentials from being read.
-pub async fn connect(spec: &store::AwsSecretsManager, around: &Surroundings) -> Result<AwsSecretsManager, Error> {
-    let store::AwsSecretsManager { region, endpoint, kms_key_id, tags, replica_regions, auth } = spec;
-    let endpoint = endpoint
-        .as_deref()
-        .map(|text| around.network.custom("awsSecretsManager.endpoint", text))
-        .transpose()?
-        .map(|url| url.as_str().trim_end_matches('/').to_owned());
-    let login = Login::new(auth.as_ref(), region, around).await?;
-    let in_region = |name: &String| {
-        let place = Place { region: name, endpoint: endpoint.as_deref(), network: around.network.client() };
-        Region { name: name.clone(), client: Client::new(&place.config(Some(login.provider()))) }
-    };
-    let regions = u32::try_from(replica_regions.len()).unwrap_or(u32::MAX).saturating_add(1);
-    Ok(AwsSecretsManager {
-        store: around.store.clone(),
-        encoding: around.encoding,
-        home: in_region(region),
-        replicas: replica_regions.iter().map(in_region).collect(),
-        // A little less than its share, so that the last one's answer comes before the deadline of all.
-        patience: around.timeout.mul_f64(0.9) / regions,
-        resting: Mutex::default(),
-        no_batches: AtomicBool::new(false),
-        kms_key_id: kms_key_id.clone(),
-        tags: tags.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
-        login,
-    })
-}
 
 /// Whether another region may answer where this one did not.
 fn is_away(error: &Error) -> bool {

@@ -1,7 +1,8 @@
 //! AWS Systems Manager Parameter Store.
 //!
 //! - Parameters are read ten at a time (GetParameters), always decrypted. One that the identity may not read, or whose KMS
-//!   key fails, fails the whole call at AWS: then each of the ten is asked by itself.
+//!   key fails, fails the whole call at AWS: then each of the ten is asked by itself, and that one from then on, until it
+//!   is answered.
 //! - Only parameters of type SecureString are values, and with `allowPlaintextSource` those of type String. What came
 //!   undecrypted is never taken for a value.
 //! - A version is a number or a label, as a selector of the name (`/app/K:3`).
@@ -14,6 +15,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/>.
 
+mod apart;
 mod error;
 mod name;
 mod read;
@@ -25,11 +27,12 @@ use async_trait::async_trait;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterTier, ParameterType, Tag};
 
+use self::apart::Apart;
 use self::error::{codes, codes_of_writes};
 use self::name::{Asked, is_legal};
 use self::read::{distinct, each, is_wrapped};
-use super::aws::Place;
 use super::aws::error::from_sdk;
+use super::aws::{Place, check_region};
 use super::credentials::Surroundings;
 use super::credentials::aws::Login;
 use super::encoding::{Style, encode};
@@ -48,6 +51,7 @@ const LARGEST_ADVANCED: usize = 8192;
 const PAGE: i32 = 50;
 /// A name that no store has: what is answered tells whether the credentials are good.
 const NOBODY: &str = "/atmos-secrets-operator/no-such-parameter";
+
 /// See the module documentation.
 pub struct AwsSsm {
     client: Client,
@@ -57,6 +61,7 @@ pub struct AwsSsm {
     kms_key_id: Option<String>,
     tier: Option<SsmTier>,
     tags: BTreeMap<String, String>,
+    apart: Apart,
 }
 
 /// Connects a store. Asks nothing of it.
@@ -65,6 +70,7 @@ pub struct AwsSsm {
 /// [`ErrorKind::InvalidConfig`], [`ErrorKind::EndpointNotAllowed`], and what keeps the credentials from being read.
 pub async fn connect(spec: &store::AwsSsm, around: &Surroundings) -> Result<AwsSsm, Error> {
     let store::AwsSsm { region, endpoint, kms_key_id, tier, tags, allow_plaintext_source, auth } = spec;
+    check_region("awsSsm.region", region)?;
     let endpoint = endpoint
         .as_deref()
         .map(|text| around.network.custom("awsSsm.endpoint", text))
@@ -80,6 +86,7 @@ pub async fn connect(spec: &store::AwsSsm, around: &Surroundings) -> Result<AwsS
         kms_key_id: kms_key_id.clone(),
         tier: *tier,
         tags: tags.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+        apart: Apart::default(),
     })
 }
 

@@ -43,28 +43,43 @@ impl AwsSsm {
     }
 
     /// Up to ten parameters, no two of one name.
-    async fn fetch_batch(&self, asked: Vec<Asked>, decrypted: bool) -> Vec<(Asked, Result<Parameter, Error>)> {
+    async fn fetch_batch(&self, mut asked: Vec<Asked>, decrypted: bool) -> Vec<(Asked, Result<Parameter, Error>)> {
+        if asked.len() == 1
+            && let Some(one) = asked.pop()
+        {
+            return self.fetch_one(one, decrypted).await;
+        }
         let all: Vec<&Asked> = asked.iter().collect();
         let error = match self.ask(&all, decrypted).await {
             Ok(answer) => return taken(asked, answer),
             Err(error) => error,
         };
-        if asked.len() < 2 || !may_be_of_one(error.kind) || !self.login.has_keys().await {
+        if !may_be_of_one(error.kind) || !self.login.has_keys().await {
             return asked.into_iter().map(|asked| (asked, Err(error.clone()))).collect();
         }
-        let singles = asked.into_iter().map(|asked| async move {
-            match self.ask(&[&asked], decrypted).await {
-                Ok(answer) => taken(vec![asked], answer),
-                Err(error) => vec![(asked, Err(error))],
-            }
-        });
+        let singles = asked.into_iter().map(|asked| self.fetch_one(asked, decrypted));
         let singles = futures::stream::iter(singles.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_CALLS);
         singles.collect::<Vec<_>>().await.into_iter().flatten().collect()
     }
 
-    /// Every distinct parameter once, in full batches.
+    async fn fetch_one(&self, asked: Asked, decrypted: bool) -> Vec<(Asked, Result<Parameter, Error>)> {
+        let answer = self.ask(&[&asked], decrypted).await;
+        let fails_others = answer.as_ref().is_err_and(|error| may_be_of_one(error.kind));
+        if fails_others || answer.is_ok() {
+            self.apart.note(&asked.name, decrypted, fails_others);
+        }
+        match answer {
+            Ok(answer) => taken(vec![asked], answer),
+            Err(error) => vec![(asked, Err(error))],
+        }
+    }
+
+    /// Every distinct parameter once, in full batches; those that failed others before each in one of its own.
     pub(super) async fn fetch(&self, asked: &[Asked], decrypted: bool) -> Parameters {
-        let batches = batches(asked).into_iter().map(|batch| self.fetch_batch(batch, decrypted));
+        let is_apart = |asked: &Asked| self.apart.holds(&asked.name, decrypted);
+        let (apart, together): (Vec<Asked>, Vec<Asked>) = asked.iter().cloned().partition(is_apart);
+        let batches = batches(&together).into_iter().chain(apart.into_iter().map(|asked| vec![asked]));
+        let batches = batches.map(|batch| self.fetch_batch(batch, decrypted));
         let batches = futures::stream::iter(batches.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_CALLS);
         let mut found: Parameters = batches.collect::<Vec<_>>().await.into_iter().flatten().collect();
         self.tell_missing_versions(&mut found).await;

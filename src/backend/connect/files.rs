@@ -2,20 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ConnectRequest, Connected, Provider, connect_sops, connect_with, provider, surroundings, timeout};
+use super::{ConnectRequest, Connected, Prepared, Provider, connect_with, prepare};
 use crate::backend::credentials::UserCredentials;
-use crate::backend::sops::{self, Keyring, NewFiles, Source};
+use crate::backend::sops::{self, FileAccess, Keyring, NewFiles, Source};
 use crate::backend::{Error, ErrorKind};
-
-/// How a person changes SOPS files.
-pub struct FileAccess {
-    /// Files of a folder, in place of the objects that the Store names.
-    pub files: Option<Box<dyn Source>>,
-    /// How a file that is not there yet is encrypted.
-    pub new_files: NewFiles,
-    /// Whether an object is written though a GitOps tool manages it, which will undo the change.
-    pub overwrites_managed: bool,
-}
 
 /// Connects a store for a person, who can change SOPS files as well. Other kinds of stores are as
 /// [`connect`](super::connect()) has them.
@@ -31,19 +21,13 @@ pub async fn connect_files(request: ConnectRequest<'_>, access: FileAccess) -> R
 /// # Errors
 /// As [`connect`](super::connect()); [`ErrorKind::Unsupported`] for another kind of store.
 pub async fn sops_files(request: ConnectRequest<'_>, access: FileAccess) -> Result<sops::Sops, Error> {
-    let ConnectRequest { store, namespace, connection, kubernetes, objects, network, credentials, observer: _ } =
-        request;
-    let in_context = |error: Error| error.in_context(&store);
-    let provider = provider(connection, kubernetes).map_err(in_context)?;
+    let Prepared { provider, objects, around } = prepare(request)?;
+    let in_context = |error: Error| error.in_context(&around.store);
     let Provider::Sops(spec) = provider else {
         let message = format!("a store of kind {} has no files", provider.kind());
         return Err(in_context(Error::new(ErrorKind::Unsupported, message)));
     };
-    let timeout = timeout(connection).map_err(in_context)?;
-    let objects = objects.with_timeout(timeout);
-    let around =
-        std::sync::Arc::new(surroundings(&store, namespace, connection, timeout, &objects, network, credentials));
-    let (files, _) = connect_sops(spec, objects, &around, Some(access)).await.map_err(in_context)?;
+    let (files, _) = sops::connect(spec, objects, &around, Some(access)).await.map_err(in_context)?;
     Ok(files)
 }
 

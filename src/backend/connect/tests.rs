@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::api::store::{
-    AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureAuth, AzureClientSecret, AzureKeyVault, SopsAge,
+    self, AwsAuth, AwsKeys, AwsSecretsManager, AwsSsm, AzureAuth, AzureClientSecret, AzureKeyVault, RateLimit,
+    SecretKey, SopsAge, SopsSource,
 };
 use crate::backend::credentials::UserCredentials;
 use crate::backend::guarded::Operation;
@@ -65,7 +66,7 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
     let two_sources = with_sops(store::Sops { source, ..sops() });
     let no_keys = with_sops(store::Sops { age: None, ..sops() });
     let bad_timeout = Connection { timeout: Some("soon".into()), ..Connection::default() };
-    let zero_timeout = Connection { timeout: Some("0s".into()), ..Connection::default() };
+    let paced = || Connection { rate_limit: Some(RateLimit { per_second: 5 }), ..Connection::default() };
     for (connection, kubernetes, hint) in [
         (Connection::default(), false, "names no provider"),
         (both, true, "names kubernetes and sops"),
@@ -73,11 +74,20 @@ async fn a_definition_that_cannot_work_says_what_is_wrong() {
         (two_sources, false, "exactly one kind: configMaps or secrets"),
         (no_keys, false, "the store names no keys"),
         (bad_timeout, true, "timeout is not a duration"),
-        (zero_timeout, true, "timeout is not a duration"),
+        (paced(), true, "rateLimit has no meaning for a store of kind kubernetes"),
+        (Connection { sops: Some(sops()), ..paced() }, false, "rateLimit has no meaning for a store of kind sops"),
     ] {
         let (kind, message) = refused(&connection, kubernetes).await;
         assert_eq!(kind, ErrorKind::InvalidConfig, "{message}");
         assert!(message.starts_with("Store/app: ") && message.contains(hint), "{message}");
+    }
+}
+
+#[test]
+fn a_timeout_is_within_its_bounds() {
+    for (text, seconds) in [(None, 10), (Some("0s"), 1), (Some("3s"), 3), (Some("9000h"), 300)] {
+        let connection = Connection { timeout: text.map(str::to_owned), ..Connection::default() };
+        assert_eq!(timeout(&connection).unwrap(), Duration::from_secs(seconds), "{text:?}");
     }
 }
 
@@ -106,6 +116,35 @@ async fn a_store_of_aws_needs_credentials_and_an_endpoint_that_is_allowed() {
         let named = ssm.aws_ssm.as_ref().and_then(|ssm| ssm.auth.as_ref()).is_some();
         assert_eq!(dependencies(&ssm, false, "payments").credentials.len(), usize::from(named));
     }
+}
+
+#[tokio::test]
+async fn a_region_of_aws_is_a_region_and_an_endpoint_is_allowed_in_each() {
+    let keys = AwsKeys { name: "aws".into(), ..AwsKeys::default() };
+    let auth = Some(AwsAuth { secret: Some(keys), ..AwsAuth::default() });
+    let allowed = "vpce.{region}.example.com";
+    for (region, replica, endpoint, expected, hint) in [
+        ("us-east-1", "eu-west-1", None, ErrorKind::Unavailable, ""),
+        ("evil.example.com/", "eu-west-1", None, ErrorKind::InvalidConfig, "awsSecretsManager.region names no region"),
+        ("us-east-1", "eu.evil#", None, ErrorKind::InvalidConfig, "awsSecretsManager.replicaRegions names no region"),
+        ("", "eu-west-1", None, ErrorKind::InvalidConfig, "awsSecretsManager.region names no region"),
+        ("us-east-1", "eu-west-1", Some(allowed), ErrorKind::EndpointNotAllowed, "host vpce.us-east-1.example.com"),
+    ] {
+        let endpoint = endpoint.map(|host: &str| format!("https://{host}"));
+        let spec = AwsSecretsManager {
+            region: region.into(),
+            endpoint,
+            replica_regions: vec![replica.into()],
+            auth: auth.clone(),
+            ..AwsSecretsManager::default()
+        };
+        let manager = Connection { aws_secrets_manager: Some(spec), ..Connection::default() };
+        let (kind, message) = refused(&manager, false).await;
+        assert!(kind == expected && message.contains(hint), "{region} {replica}: {message}");
+    }
+    let spec = AwsSsm { region: "evil.example.com/".into(), auth, ..AwsSsm::default() };
+    let parameters = Connection { aws_ssm: Some(spec), ..Connection::default() };
+    assert_eq!(refused(&parameters, false).await.0, ErrorKind::InvalidConfig);
 }
 
 #[tokio::test]

@@ -80,27 +80,36 @@ impl Breaker {
         }
     }
 
-    /// Takes note of how a call ended: `None` if the store answered, whatever it said about keys.
-    pub fn note(&self, admission: &Admission, failure: Option<&Error>) {
+    /// Takes note of how a call ended: `None` if the store answered, whatever it said about keys. `true`: the store was
+    /// down, and is no longer.
+    pub fn note(&self, admission: &Admission, failure: Option<&Error>) -> bool {
         let mut state = self.lock();
         let Some(error) = failure.filter(|error| counts(error.kind)) else {
-            *state = State::Closed { failures: 0 };
-            return;
+            let before = std::mem::replace(&mut *state, State::Closed { failures: 0 });
+            return matches!(before, State::Open { .. });
         };
         let asked = error.retry_after.map(|asked| asked.clamp(FIRST_WAIT, LONGEST_WAIT));
         let wait = match (&*state, admission) {
             (State::Closed { failures }, _) if failures + 1 < FAILURES && asked.is_none() => {
                 *state = State::Closed { failures: failures + 1 };
-                return;
+                return false;
             }
             (State::Closed { failures: _ }, _) => asked.unwrap_or(FIRST_WAIT),
             (State::Open { wait, .. }, Admission::Look) => {
                 asked.unwrap_or_else(|| wait.saturating_mul(2).min(LONGEST_WAIT))
             }
             // Calls that were under way when the breaker opened say nothing new.
-            (State::Open { .. }, Admission::Usual | Admission::Refused(_)) => return,
+            (State::Open { .. }, Admission::Usual | Admission::Refused(_)) => return false,
         };
         *state = State::Open { until: Instant::now() + wait, wait, error: error.clone() };
+        false
+    }
+
+    /// Lets the next call look, if the store is down: there is reason to believe that it is back.
+    pub fn look_now(&self) {
+        if let State::Open { until, wait: _, error: _ } = &mut *self.lock() {
+            *until = Instant::now();
+        }
     }
 }
 

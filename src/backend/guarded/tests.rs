@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 
+use super::outside::AT_ONCE;
 use super::*;
 use crate::backend::memory::{Fault, Memory};
 
@@ -266,4 +267,44 @@ async fn a_store_outside_is_asked_at_its_pace_and_the_wait_is_no_timeout() {
     assert!(results.iter().all(|results| results[0].is_ok()));
     // Two in the first second are free, and the one at its end.
     assert_eq!(start.elapsed().as_millis(), 9_500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_are_read_while_nothing_else_is_answered() {
+    let memory = Arc::new(Memory::new());
+    memory.set("a", "1");
+    let (guarded, calls) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(1000, 1);
+    let key = [Key::current("a")];
+    memory.fail_next((0..1000).map(|_| fault(ErrorKind::Unavailable)));
+    for _ in 0..5 {
+        assert!(guarded.probe(&key).await.remove(0).is_err());
+        assert!(guarded.check().await.is_err());
+    }
+    assert_eq!(calls.lock().unwrap().len(), 9, "three calls of three tries, and the others were told at once");
+    memory.clear_faults();
+    assert!(guarded.read(&key).await.remove(0).is_ok());
+    assert!(guarded.check().await.is_err(), "that values come says nothing of the place where they are written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_back_is_back_for_every_call() {
+    let memory = Arc::new(Memory::new());
+    memory.set("a", "1");
+    let (guarded, _) = guard(&memory, DEFAULT_TIMEOUT);
+    let guarded = guarded.outside(1000, 1);
+    let key = [Key::current("a")];
+    memory.fail_next((0..1000).map(|_| fault(ErrorKind::Unavailable)));
+    // The looks of the check come late: it failed for longer.
+    for _ in 0..60 {
+        assert!(guarded.check().await.is_err());
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    for _ in 0..3 {
+        assert!(guarded.read(&key).await.remove(0).is_err());
+    }
+    memory.clear_faults();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(guarded.read(&key).await.remove(0).is_ok());
+    assert!(guarded.check().await.is_ok());
 }

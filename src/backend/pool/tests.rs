@@ -1,4 +1,4 @@
-//! [`Pool`] with connections that are made when the test says so, under paused time.
+//! [`Pool`] with connections that are made when the test says so.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -34,10 +34,29 @@ async fn one_connection_for_one_identity() {
     assert_eq!(*pool.get(&identity(2, "b"), || made.connect()).await.unwrap(), 2, "other credentials");
     let other = Identity { uid: "v".to_owned(), ..identity(2, "b") };
     assert_eq!(*pool.get(&other, || made.connect()).await.unwrap(), 3, "another store");
-    assert_eq!(pool.len(), 2, "the old ones are gone");
-    assert_eq!(*pool.peek("u").unwrap(), 2);
+    assert_eq!(
+        *pool.get(&identity(2, "b"), || made.connect()).await.unwrap(),
+        2,
+        "which is no reason to let go of one"
+    );
     pool.remove("u");
-    assert!(pool.peek("u").is_none());
+    assert_eq!(*pool.get(&identity(2, "b"), || made.connect()).await.unwrap(), 4);
+    assert_eq!(*pool.get(&other, || made.connect()).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn what_is_let_go_lives_as_long_as_somebody_uses_it() {
+    let (pool, made) = (Pool::new(), Made::default());
+    let held = pool.get(&identity(1, "a"), || made.connect()).await.unwrap();
+    let old = Arc::downgrade(&held);
+    pool.get(&identity(2, "a"), || made.connect()).await.unwrap();
+    assert!(old.upgrade().is_some(), "who uses it keeps it");
+    drop(held);
+    assert!(old.upgrade().is_none());
+    let removed = Arc::downgrade(&pool.get(&identity(2, "a"), || made.connect()).await.unwrap());
+    assert!(removed.upgrade().is_some());
+    pool.remove("u");
+    assert!(removed.upgrade().is_none());
 }
 
 #[tokio::test]
@@ -87,7 +106,6 @@ async fn an_error_is_shared_by_those_who_wait_and_not_kept() {
         (ErrorKind::Unauthenticated, ErrorKind::Unauthenticated)
     );
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    assert!(pool.is_empty());
     assert_eq!(*pool.get(&wanted, || async { Ok(7) }).await.unwrap(), 7);
 }
 
@@ -109,7 +127,7 @@ async fn an_attempt_that_is_overtaken_does_not_take_the_place() {
     assert_eq!(*pool.get(&identity(2, "a"), || async { Ok(2) }).await.unwrap(), 2);
     door.notify_one();
     assert_eq!(slow.await.unwrap().unwrap(), 1, "who asked for it gets it");
-    assert_eq!(*pool.peek("u").unwrap(), 2);
+    assert_eq!(*pool.get(&identity(2, "a"), || async { Ok(3) }).await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -118,19 +136,4 @@ async fn an_abandoned_attempt_is_begun_again() {
     let never = || std::future::pending::<Result<usize, Error>>();
     assert!(pool.get(&identity(1, "a"), never).now_or_never().is_none());
     assert_eq!(*pool.get(&identity(1, "a"), || async { Ok(1) }).await.unwrap(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_nobody_asks_for_is_let_go() {
-    let (pool, made) = (Pool::new(), Made::default());
-    let idle = Duration::from_secs(600);
-    let other = Identity { uid: "v".to_owned(), ..identity(1, "a") };
-    let held = pool.get(&identity(1, "a"), || made.connect()).await.unwrap();
-    pool.get(&other, || made.connect()).await.unwrap();
-    tokio::time::advance(idle / 2).await;
-    pool.get(&other, || made.connect()).await.unwrap();
-    tokio::time::advance(idle / 2).await;
-    pool.drop_idle(idle);
-    assert!(pool.peek("u").is_none() && pool.peek("v").is_some());
-    assert_eq!(*held, 0, "who uses it keeps it");
 }

@@ -13,6 +13,7 @@
 //!   set and deleted in place: what does not change keeps its ciphertext. A change meets the file as it was read, or is
 //!   made anew; an object that a GitOps tool manages is not written.
 
+mod connect;
 mod error;
 mod keys;
 mod rekey;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::connect::{FileAccess, connect};
 use self::error::from_sops;
 pub use self::keys::Keyring;
 pub use self::rekey::{Rekey, Rekeyed};

@@ -7,9 +7,8 @@ use futures::StreamExt as _;
 use vaultrs::api::kv1::requests::{DeleteSecretRequest, GetSecretRequest, ListSecretRequest};
 use zeroize::Zeroizing;
 
-use super::requests::Put;
 use super::{CONCURRENT, Vault, error, no_versions, value};
-use crate::backend::credentials::vault::failed;
+use crate::backend::credentials::vault::{Post, failed};
 use crate::backend::{Error, ErrorKind, Key, Precondition, Presence, Versioned};
 
 /// Where the object of fields lies in an answer.
@@ -89,7 +88,7 @@ impl Vault {
             Precondition::Version(_) => return Err(no_versions()),
         }
         let tried = format!("write {path}");
-        let request = || Put { path: format!("{}/{path}", self.mount), body: object.clone() };
+        let request = || Post { path: format!("{}/{path}", self.mount), body: object.clone() };
         let answer = self.login.call(request).await?;
         match answer.status {
             200..=299 => Ok(String::new()),

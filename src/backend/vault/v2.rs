@@ -11,9 +11,8 @@ use vaultrs::api::kv2::requests::{
 };
 use zeroize::Zeroizing;
 
-use super::requests::Put;
 use super::{Vault, error, value};
-use crate::backend::credentials::vault::{Answer, failed};
+use crate::backend::credentials::vault::{Answer, Post, failed};
 use crate::backend::{DeleteMode, Error, ErrorKind, Key, Precondition, Presence, Versioned};
 
 /// Where the object of fields lies in an answer.
@@ -169,7 +168,7 @@ impl Vault {
             for part in [br#"{"data":"#.as_slice(), object, options.as_bytes(), b"}"] {
                 body.extend_from_slice(part);
             }
-            Put { path: format!("{}/data/{path}", self.mount), body }
+            Post { path: format!("{}/data/{path}", self.mount), body }
         };
         self.login.call(request).await
     }

@@ -26,6 +26,22 @@ pub(super) struct Job {
     pub(super) why: Why,
 }
 
+/// The one job at a time for what changed in a store. Its end lets the next one begin, even if it is a panic: a defect in
+/// one read must not leave the store unread for the life of the process.
+pub(super) struct Running<'a> {
+    refresh: &'a Refresh,
+    store: &'a StoreKey,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(index) = self.refresh.lock().stores.get_mut(self.store) {
+            index.running = false;
+        }
+        self.refresh.wake.notify_one();
+    }
+}
+
 impl Refresh {
     /// Runs until `stop`.
     pub async fn run(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
@@ -107,7 +123,16 @@ impl Refresh {
         (jobs, state.timers.keys().next().map(|(due, _)| *due))
     }
 
+    /// What a job holds while it runs.
+    pub(super) fn running<'a>(&'a self, job: &'a Job) -> Option<Running<'a>> {
+        match job.why {
+            Why::Changed => Some(Running { refresh: self, store: &job.store }),
+            Why::Tick | Why::Retry => None,
+        }
+    }
+
     async fn work(&self, context: &Context, job: Job) {
+        let _running = self.running(&job);
         let watched = context.stores.is_watched(context, &job.store);
         let skip = match job.why {
             Why::Changed | Why::Retry => false,
@@ -123,12 +148,6 @@ impl Refresh {
             for stack in affected {
                 context.queue.add(stack, lane);
             }
-        }
-        if job.why == Why::Changed {
-            if let Some(index) = self.lock().stores.get_mut(&job.store) {
-                index.running = false;
-            }
-            self.wake.notify_one();
         }
     }
 

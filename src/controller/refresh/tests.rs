@@ -228,3 +228,22 @@ async fn more_changes_than_are_listed_count_as_a_change_of_everything() {
     let (jobs, _) = refresh.collect(Instant::now());
     assert_eq!(jobs.first().unwrap().keys.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_panics_is_not_the_last_one_of_its_store() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", value("a"))], None);
+    for _ in 0..3 {
+        refresh.source_changed(&store(), None);
+        let (jobs, _) = refresh.collect(Instant::now());
+        let [job] = jobs.as_slice() else { unreachable!("one job") };
+        refresh.source_changed(&store(), None);
+        assert!(refresh.collect(Instant::now()).0.is_empty(), "one at a time");
+        let read = || {
+            let _running = refresh.running(job);
+            std::panic::resume_unwind(Box::new("a defect"))
+        };
+        let ended: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+        assert!(ended.is_err());
+    }
+}

@@ -31,28 +31,24 @@ fn defaults_are_per_kind() {
         &labels(),
     );
     assert_eq!(asm.view, StoreView::Usable(KeyLayout::new(StoreKind::AwsSecretsManager)));
-    assert_eq!((asm.timeout, asm.min_refresh_interval), (Duration::from_secs(10), Duration::from_secs(60)));
+    assert_eq!(asm.min_refresh_interval, Duration::from_secs(60));
     let kubernetes = facts(
-        Definition::Store(&store(json!({"kubernetes": {}, "timeout": "3s", "minRefreshInterval": "5m"}))),
+        Definition::Store(&store(json!({"kubernetes": {}, "minRefreshInterval": "5m"}))),
         "app",
         "payments",
         &labels(),
     );
     let StoreView::Usable(layout) = kubernetes.view else { panic!("refused") };
     assert_eq!((layout.prefix.as_str(), layout.has_versions), ("atmos", false));
-    assert_eq!(
-        (kubernetes.timeout, kubernetes.min_refresh_interval),
-        (Duration::from_secs(3), Duration::from_secs(300))
-    );
+    assert_eq!(kubernetes.min_refresh_interval, Duration::from_secs(300));
 }
 
 #[test]
 fn durations_are_bounded() {
-    for (text, timeout, interval) in [("0s", 1, 10), ("9000h", 300, 2_592_000), ("?", 10, 60)] {
-        let spec = store(json!({"kubernetes": {}, "timeout": text, "minRefreshInterval": text}));
+    for (text, interval) in [("0s", 10), ("9000h", 2_592_000), ("?", 60)] {
+        let spec = store(json!({"kubernetes": {}, "minRefreshInterval": text}));
         let facts = facts(Definition::Store(&spec), "app", "payments", &labels());
-        let seconds = (facts.timeout.as_secs(), facts.min_refresh_interval.as_secs());
-        assert_eq!(seconds, (timeout, interval), "{text}");
+        assert_eq!(facts.min_refresh_interval.as_secs(), interval, "{text}");
     }
 }
 

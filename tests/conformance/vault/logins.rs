@@ -253,6 +253,31 @@ async fn a_token_in_a_secret_is_kept_alive_until_it_is_revoked() {
     log::assert_clean();
 }
 
+/// Without the policy `default` a token may not ask about itself, so that a refusal says nothing of the token.
+#[tokio::test]
+async fn a_denied_key_fails_alone_for_a_token_without_the_policy_default() {
+    let scene = Scene::new("approle").await;
+    let Scene { mount, cluster, .. } = &scene;
+    let policy = format!("{}-prod", mount.policy);
+    let rules = format!(r#"path "{}/data/prod/*" {{ capabilities = ["read"] }}"#, mount.name);
+    mount.vault.must("PUT", &format!("sys/policies/acl/{policy}"), json!({"policy": rules})).await.unwrap();
+    let token = mount.vault.token(&[&policy], json!({"no_default_policy": true})).await.unwrap();
+    cluster.patch_secret("vault", &json!({"data": {"token": base64(token.as_bytes())}})).await;
+    let reference = SecretKey { secret: "vault".into(), key: "token".into() };
+    let backend = scene.backend(VaultAuth { token: Some(reference), ..VaultAuth::default() }).await;
+    // More than are asked for at the same time.
+    let denied: Vec<Key> = (0..40).map(|number| Key::current(format!("other/K{number}"))).collect();
+    for _ in 0..3 {
+        let mut results = backend.read(&[denied.clone(), keys()].concat()).await;
+        assert!(results.split_off(denied.len()).iter().all(Result::is_ok));
+        for result in results {
+            assert_eq!(result.err().unwrap().kind, ErrorKind::PermissionDenied);
+        }
+    }
+    mount.vault.must("POST", "auth/token/revoke", json!({"token": token})).await.unwrap();
+    assert_eq!(read(&backend, "prod/A").await.err().unwrap().kind, ErrorKind::Unauthenticated);
+}
+
 #[tokio::test]
 async fn the_kubernetes_method_asks_the_real_api_server() {
     watch();

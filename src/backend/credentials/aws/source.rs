@@ -11,11 +11,16 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 
 use super::sts::Role;
 use super::{References, Surroundings};
 use crate::api::store::{Ambient, AssumeRole, AwsAuth, AwsKeys, ServiceAccountToken};
+use crate::backend::aws::error::{Meaning, from_sdk};
 use crate::backend::aws::quiet;
+use crate::backend::network::find;
 use crate::backend::{Error, ErrorKind};
 
 /// The longest name of a session (`RoleSessionName` of AssumeRole).
@@ -38,17 +43,45 @@ pub(super) struct WebIdentity {
     pub(super) role: Role,
 }
 
+/// Why a chain gave no credentials. What passes is told apart from what somebody must mend.
 pub(super) fn from_chain(error: &CredentialsError, hint: &str) -> Error {
-    let (kind, why) = match error {
-        CredentialsError::CredentialsNotLoaded(_) => (ErrorKind::Unauthenticated, "there are no AWS credentials"),
-        CredentialsError::ProviderTimedOut(_) => (ErrorKind::Timeout, "the AWS credentials did not come in time"),
-        CredentialsError::InvalidConfiguration(_) => {
-            (ErrorKind::Unauthenticated, "the configuration of the AWS credentials cannot be read")
-        }
+    if let Some((kind, why)) = passing(error) {
+        return Error::new(kind, format!("cannot get AWS credentials: {why}"));
+    }
+    let why = match error {
+        CredentialsError::CredentialsNotLoaded(_) => "there are no AWS credentials",
+        CredentialsError::InvalidConfiguration(_) => "the configuration of the AWS credentials cannot be read",
         // An open list; a session that has ended is among them.
-        _ => (ErrorKind::Unauthenticated, "the AWS credentials could not be had"),
+        _ => "the AWS credentials could not be had",
     };
-    Error::new(kind, format!("{why}: {hint}"))
+    Error::new(ErrorKind::Unauthenticated, format!("{why}: {hint}"))
+}
+
+const PASSING: [(ErrorKind, &str); 3] = [
+    (ErrorKind::Unavailable, "the service that gives them cannot be reached or cannot answer now"),
+    (ErrorKind::Timeout, "the service that gives them did not answer in time"),
+    (ErrorKind::RateLimited, "the service that gives them asks to be called less often"),
+];
+
+/// A service that gives credentials and is away, slow or busy: it says nothing about the identity.
+fn passing(error: &CredentialsError) -> Option<(ErrorKind, &'static str)> {
+    let kind = if matches!(error, CredentialsError::ProviderTimedOut(_)) {
+        Some(ErrorKind::Timeout)
+    } else if let Some(connector) = find::<ConnectorError>(error) {
+        Some(if connector.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Unavailable })
+    } else {
+        find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error).map(|refusal| match refusal {
+            SdkError::TimeoutError(_) => ErrorKind::Timeout,
+            _ => from_sdk(refusal, "get AWS credentials", of_issuer).kind,
+        })
+    };
+    PASSING.into_iter().find(|(passing, _)| Some(*passing) == kind)
+}
+
+/// AssumeRoleWithWebIdentity, beside the table that all services share.
+fn of_issuer(code: &str) -> Option<Meaning> {
+    let is_issuer = matches!(code, "IDPCommunicationError" | "IDPCommunicationErrorException");
+    is_issuer.then_some((ErrorKind::Unavailable, "AWS cannot reach the issuer of the token"))
 }
 
 /// The chain of AWS's own tools: environment, profiles with SSO and all, and what the machine has.
@@ -150,4 +183,59 @@ async fn static_keys(named: &AwsKeys, references: &References) -> Result<Keys, E
 
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError as Refusal;
+    use aws_sdk_sts::types::error::{ExpiredTokenException, IdpCommunicationErrorException};
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    type Failure = SdkError<Refusal, HttpResponse>;
+
+    fn kind(failure: Failure) -> ErrorKind {
+        let error = from_chain(&CredentialsError::provider_error(failure), "log in");
+        assert_eq!(error.message.ends_with(": log in"), !error.kind.is_transient(), "{}", error.message);
+        assert!(!error.message.contains("REMOTE"), "{}", error.message);
+        error.kind
+    }
+
+    fn answer(status: u16, error: Refusal) -> Failure {
+        let status = aws_smithy_runtime_api::http::StatusCode::try_from(status).unwrap_or_else(|_| unreachable!());
+        SdkError::service_error(error, HttpResponse::new(status, SdkBody::from("REMOTE")))
+    }
+
+    #[test]
+    fn an_sts_that_is_away_is_no_bad_identity() {
+        let away = || Box::new(io::Error::other("REMOTE"));
+        assert_eq!(kind(SdkError::dispatch_failure(ConnectorError::io(away()))), ErrorKind::Unavailable);
+        assert_eq!(kind(SdkError::dispatch_failure(ConnectorError::timeout(away()))), ErrorKind::Timeout);
+        assert_eq!(kind(SdkError::timeout_error(away())), ErrorKind::Timeout);
+        let code = ErrorMetadata::builder().code("IDPCommunicationError").build();
+        let busy = IdpCommunicationErrorException::builder().message("REMOTE").meta(code).build();
+        assert_eq!(kind(answer(400, Refusal::IdpCommunicationErrorException(busy))), ErrorKind::Unavailable);
+        assert_eq!(kind(answer(503, Refusal::unhandled("REMOTE"))), ErrorKind::Unavailable);
+        assert_eq!(kind(answer(429, Refusal::unhandled("REMOTE"))), ErrorKind::RateLimited);
+        let expired = ExpiredTokenException::builder().message("REMOTE").build();
+        assert_eq!(kind(answer(400, Refusal::ExpiredTokenException(expired))), ErrorKind::Unauthenticated);
+        assert_eq!(kind(answer(403, Refusal::unhandled("REMOTE"))), ErrorKind::Unauthenticated);
+    }
+
+    #[test]
+    fn without_an_identity_the_hint_says_what_to_do() {
+        for (error, expected) in [
+            (CredentialsError::not_loaded("REMOTE"), ErrorKind::Unauthenticated),
+            (CredentialsError::invalid_configuration("REMOTE"), ErrorKind::Unauthenticated),
+            (CredentialsError::unhandled("REMOTE"), ErrorKind::Unauthenticated),
+        ] {
+            let error = from_chain(&error, "log in");
+            assert_eq!(error.kind, expected, "{}", error.message);
+            assert!(error.message.ends_with(": log in") && !error.message.contains("REMOTE"), "{}", error.message);
+        }
+    }
 }

@@ -11,11 +11,14 @@
 //! - At 80 % of its life a session is renewed, and replaced by a new login where it cannot be, or gains little, as at the
 //!   end of its longest life. If that fails in passing, or takes too long, the old one is used to its end.
 //! - A refusal (401 or 403) counts as the session's end only if Vault itself no longer knows the token; then there is one
-//!   new login, and the call is made once more. A login whose token is refused all the same is not repeated.
+//!   new login, and the call is made once more. A login whose token is refused all the same is not repeated. A token that
+//!   was never allowed to ask about itself is good until Vault says that it does not know it, as it does since 1.17.
 
 mod error;
+mod life;
 mod method;
 pub mod path;
+mod post;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -34,7 +37,9 @@ use vaultrs::api::auth::oidc::requests::JWTLoginRequest;
 use vaultrs::api::token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest};
 
 pub(in crate::backend) use self::error::{failed, of_status};
+use self::life::Life;
 pub use self::method::Place;
+pub use self::post::Post;
 pub use self::server::{Answer, Refusal, Server, Token};
 use super::References;
 use crate::api::store::ServiceAccountToken;
@@ -120,28 +125,12 @@ struct Failure {
 struct Session {
     token: Arc<Token>,
     renewable: bool,
+    /// Whether it may not ask about itself, so that a refusal of such a question says nothing of it.
+    is_mute: bool,
     /// From the login or the last renewal on. `None`: for ever.
     life: Option<Life>,
     /// Until when a refusal is taken to be about rights and not about the token.
     believed: Mutex<Option<Instant>>,
-}
-
-#[derive(Clone, Copy)]
-struct Life {
-    began: Instant,
-    length: Duration,
-    /// What the login gave: a renewal that gives less than half of it is near the end of the longest life.
-    at_login: Duration,
-}
-
-impl Life {
-    fn due(self) -> Instant {
-        self.began + self.length.mul_f64(0.8)
-    }
-
-    fn end(self) -> Instant {
-        self.began + self.length
-    }
 }
 
 impl Session {
@@ -244,12 +233,11 @@ impl Login {
             let answer = self.server.call(endpoint, Some(&session.token)).await?;
             let renewed = answer.is_success().then(|| answer.parse::<Issued>()).flatten();
             if let Some(Issued { auth: Issue { client_token: _, lease_duration, renewable } }) = renewed {
-                let length = Duration::from_secs(lease_duration);
-                let at_login = session.life.map_or(length, |life| life.at_login);
-                if length * 2 >= at_login || !replaceable {
-                    let token = Arc::clone(&session.token);
-                    let life = (lease_duration > 0).then_some(Life { began, length, at_login });
-                    return Ok(Session { token, renewable, life, believed: Mutex::default() });
+                let life =
+                    Life::new(began, lease_duration).map(|life| session.life.map_or(life, |before| life.after(before)));
+                if !replaceable || life.is_some_and(|life| !life.gains_little()) {
+                    let (token, is_mute) = (Arc::clone(&session.token), session.is_mute);
+                    return Ok(Session { token, renewable, is_mute, life, believed: Mutex::default() });
                 }
             } else if !matches!(answer.status, 400..=404) {
                 return Err(of_status(&answer, "renew the login to Vault"));
@@ -292,15 +280,14 @@ impl Login {
         let no_token = || failed(ErrorKind::Unexpected, &tried, "the answer holds no token", &answer);
         let Issued { auth: Issue { client_token, lease_duration, renewable } } = answer.parse().ok_or_else(no_token)?;
         let token = Token::new(&SecretValue::from(client_token), "the token").map_err(|_| no_token())?;
-        let length = Duration::from_secs(lease_duration);
-        let life = (lease_duration > 0).then_some(Life { began, length, at_login: length });
-        Ok(Session { token: Arc::new(token), renewable, life, believed: Mutex::default() })
+        let life = Life::new(began, lease_duration);
+        Ok(Session { token: Arc::new(token), renewable, is_mute: false, life, believed: Mutex::default() })
     }
 
     /// Takes a token that somebody made, and asks Vault how long it lives.
     async fn adopt(&self, token: &Arc<Token>, origin: &str, was_refused: bool) -> Result<Session, Error> {
         let dead = || {
-            let why = "it was revoked, has expired, or lacks the policy default; put in a new one";
+            let why = "it was revoked or has expired; put in a new one";
             Error::new(ErrorKind::Unauthenticated, format!("Vault does not accept the token of {origin}: {why}"))
         };
         if was_refused {
@@ -308,11 +295,17 @@ impl Login {
         }
         let began = Instant::now();
         let answer = self.server.call(LookupTokenSelfRequest {}, Some(token)).await?;
-        let eternal = Session { token: Arc::clone(token), renewable: false, life: None, believed: Mutex::default() };
+        let eternal = Session {
+            token: Arc::clone(token),
+            renewable: false,
+            is_mute: false,
+            life: None,
+            believed: Mutex::default(),
+        };
         match answer.status {
             200 => {}
             // Without the policy `default` a good token may not ask about itself: the first call will tell.
-            403 if !is_unknown_token(&answer) => return Ok(eternal),
+            403 if !is_unknown_token(&answer) => return Ok(Session { is_mute: true, ..eternal }),
             401 | 403 => return Err(dead()),
             _ => return Err(of_status(&answer, "ask Vault about the token")),
         }
@@ -324,8 +317,7 @@ impl Login {
                 &answer,
             ));
         };
-        let length = Duration::from_secs(ttl);
-        let life = (ttl > 0 && renewable).then_some(Life { began, length, at_login: length });
+        let life = Life::new(began, ttl).filter(|_| renewable);
         Ok(Session { life, renewable, ..eternal })
     }
 
@@ -333,6 +325,10 @@ impl Login {
     async fn still_knows(&self, session: &Session, refused: &Answer) -> Result<bool, Error> {
         if is_unknown_token(refused) {
             return Ok(false);
+        }
+        // A person's or a Secret's token without the policy `default`: what it may not do must not end what it may.
+        if session.is_mute {
+            return Ok(true);
         }
         // Held over the question, so that the refusals of one batch ask it once.
         let mut believed = session.believed.lock().await;

@@ -13,15 +13,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
-use rustify::endpoint::Endpoint;
-use rustify::enums::{RequestMethod, RequestType, ResponseType};
-use rustify::errors::ClientError;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::api::store::SopsVaultTransit;
 use crate::backend::credentials::Surroundings;
-use crate::backend::credentials::vault::{Answer, Login, Method, Place, failed, of_status, path};
+use crate::backend::credentials::vault::{Answer, Login, Method, Place, Post, failed, of_status, path};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
 
@@ -96,7 +93,7 @@ impl VaultTransit {
         let fields = std::collections::BTreeMap::from([(field, text)]);
         serde_json::to_writer(&mut *body, &fields).map_err(|_| no_sense(tried))?;
         let path = format!("{engine}/{operation}/{key_name}");
-        let answer = self.login.call(|| Transit { path: path.clone(), body: body.clone() }).await?;
+        let answer = self.login.call(|| Post { path: path.clone(), body: body.clone() }).await?;
         match answer.status {
             200 => answer.parse().ok_or_else(|| no_sense(tried)),
             status => Err(of_answer(&answer, status, tried)),
@@ -119,30 +116,6 @@ fn no_sense(tried: &str) -> Error {
 /// A key out of a file, which anybody may have written.
 fn shown(key: Named<'_>) -> String {
     format!("the transit key {}/{}", key.engine_path, key.key_name).escape_debug().take(120).collect()
-}
-
-/// One operation of the engine. The requests of `vaultrs` show what they carry in `Debug`.
-struct Transit {
-    path: String,
-    body: Zeroizing<Vec<u8>>,
-}
-
-impl Endpoint for Transit {
-    type Response = ();
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        self.path.clone()
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::POST
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        Ok(Some(self.body.to_vec()))
-    }
 }
 
 #[derive(Deserialize)]
