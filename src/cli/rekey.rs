@@ -132,7 +132,7 @@ fn advise(args: &RekeyArgs, done: &[Rekeyed], printer: &mut Printer) {
     }
     for gone in &args.rm {
         if !done.iter().any(|file| file.removed.iter().any(|name| name == gone.trim())) {
-            printer.warning(&format!("no file had the recipient {gone}"));
+            printer.warning(&format!("no file had the recipient {}", Recipient::Age(gone.clone())));
         }
     }
     if done.iter().any(|file| !file.removed.is_empty()) {
@@ -162,7 +162,8 @@ fn recipient(text: &str) -> Result<Recipient, Failure> {
         )));
     }
     Recipient::parse(text).ok_or_else(|| {
-        Failure::usage(format!("{text} is no recipient that can be added here")).hint(
+        let shown = Recipient::Age(text.to_owned());
+        Failure::usage(format!("{shown} is no recipient that can be added here")).hint(
             "age1…, ssh-ed25519 …, ssh-rsa …, arn:aws:kms:…, projects/…/cryptoKeys/…, https://….vault.azure.net/keys/…, or \
              https://…/v1/MOUNT/keys/KEY of Vault's transit engine",
         )
@@ -194,5 +195,11 @@ mod tests {
         }
         let private = recipient("AGE-SECRET-KEY-1CANARY").err().map(|failure| failure.message).unwrap_or_default();
         assert!(private.contains("private half") && !private.contains("CANARY"), "{private}");
+        for private in
+            ["age-secret-key-1canary", "AGE-PLUGIN-YUBIKEY-1CANARY", "-----BEGIN OPENSSH PRIVATE KEY-----CANARY"]
+        {
+            let said = recipient(private).err().map(|failure| failure.message).unwrap_or_default();
+            assert!(said.contains("not shown") && !said.to_lowercase().contains("canary"), "{said}");
+        }
     }
 }

@@ -1,19 +1,19 @@
 //! The `sops` block of a file as it is written: fields in the order of their names, as `sops` sorts them; what is not known
 //! stays where it is.
 
+use super::creation::Selection;
 use super::error::Error;
 use super::keys::{AwsKmsKey, MasterKeyKind, Recipient, WrappedGroups};
-use super::rules::Rule;
 use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar, get, put, remove};
 
 /// The version of `sops` whose files these are. It reads no file without one.
 const VERSION: &str = "3.13.3";
 
 /// The block of a new file, without master keys, time and MAC.
-pub(super) fn fresh(rule: Option<&Rule>, mac_only_encrypted: bool) -> Map {
+pub(super) fn fresh(selection: Option<&Selection>, mac_only_encrypted: bool) -> Map {
     let mut block = Map::new();
-    if let Some(rule) = rule {
-        let (field, text) = rule.field();
+    if let Some(selection) = selection {
+        let (field, text) = selection.field();
         put_sorted(&mut block, field, Node::text(text));
     }
     if mac_only_encrypted {

@@ -1,6 +1,8 @@
 //! What a new file is made with: for whom, and which of its values are encrypted.
 
 use super::error::Error;
+use super::expression::Expression;
+use super::fields::Fields;
 use super::keys::KeyGroups;
 use super::path::Path;
 use super::rules::Rule;
@@ -22,11 +24,14 @@ impl Creation {
     /// # Errors
     /// An expression that is none, or too large.
     pub fn encrypts(&self, path: &Path) -> Result<Option<bool>, Error> {
-        let rule = match &self.selection {
-            Some(selection) => selection.rule()?,
-            None => Rule::default_rule(),
-        };
-        Ok(rule.encrypts(path))
+        Ok(self.selection().rule()?.encrypts(path))
+    }
+
+    /// The selection that holds. As in `sops`, an empty field is as good as none: taken by its letter, an empty suffix would
+    /// be every key's.
+    pub(super) fn selection(&self) -> Selection {
+        let named = self.selection.as_ref().filter(|selection| !selection.field().1.is_empty());
+        named.cloned().unwrap_or_default()
     }
 }
 
@@ -61,17 +66,39 @@ impl Selection {
         }
     }
 
-    /// The selection that a field says.
-    pub(super) fn of_field(field: &str, text: String) -> Option<Self> {
-        match field {
-            "unencrypted_suffix" => Some(Self::UnencryptedSuffix(text)),
-            "encrypted_suffix" => Some(Self::EncryptedSuffix(text)),
-            "unencrypted_regex" => Some(Self::UnencryptedRegex(text)),
-            "encrypted_regex" => Some(Self::EncryptedRegex(text)),
-            "unencrypted_comment_regex" => Some(Self::UnencryptedCommentRegex(text)),
-            "encrypted_comment_regex" => Some(Self::EncryptedCommentRegex(text)),
-            _ => None,
+    /// Every kind, by what makes one of a field's text.
+    const ALL: [fn(String) -> Self; 6] = [
+        Self::UnencryptedSuffix,
+        Self::EncryptedSuffix,
+        Self::UnencryptedRegex,
+        Self::EncryptedRegex,
+        Self::UnencryptedCommentRegex,
+        Self::EncryptedCommentRegex,
+    ];
+
+    /// The selection that metadata or a creation rule says, with its rule; none where every field is empty.
+    ///
+    /// # Errors
+    /// Two of the fields are set, or an expression is none or too large.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Option<(Self, Rule)>, Error> {
+        let mut found = None;
+        for kind in Self::ALL {
+            let (name, _) = kind(String::new()).field();
+            let Some(text) = fields.filled(name)? else { continue };
+            if found.is_some() {
+                return Err(fields.bad(name, "is set beside another rule, where SOPS allows one"));
+            }
+            let selection = kind(text);
+            let rule = selection.rule_or(|| fields.bad(name, NO_EXPRESSION))?;
+            found = Some((selection, rule));
         }
+        Ok(found)
+    }
+
+    /// The selection that one field says.
+    #[cfg(test)]
+    pub(super) fn of_field(field: &str, text: String) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind(String::new()).field().0 == field).map(|kind| kind(text))
     }
 
     /// The rule that holds.
@@ -79,9 +106,28 @@ impl Selection {
     /// # Errors
     /// The expression is none, or too large.
     pub(super) fn rule(&self) -> Result<Rule, Error> {
-        let (field, text) = self.field();
-        // As in `sops`, where an empty field is as good as none: taken by its letter, an empty suffix would be every key's.
-        let fields = if text.is_empty() { Vec::new() } else { vec![(field, text.to_owned())] };
-        Rule::from_fields(fields)
+        let field = self.field().0.to_owned();
+        self.rule_or(|| Error::BadMetadata { field, problem: NO_EXPRESSION })
+    }
+
+    fn rule_or(&self, error: impl FnOnce() -> Error) -> Result<Rule, Error> {
+        let expression = |text: &str| Expression::new(text).ok_or_else(error);
+        Ok(match self {
+            Self::UnencryptedSuffix(suffix) => Rule::UnencryptedSuffix(suffix.clone()),
+            Self::EncryptedSuffix(suffix) => Rule::EncryptedSuffix(suffix.clone()),
+            Self::UnencryptedRegex(text) => Rule::UnencryptedRegex(expression(text)?),
+            Self::EncryptedRegex(text) => Rule::EncryptedRegex(expression(text)?),
+            Self::UnencryptedCommentRegex(text) => Rule::UnencryptedCommentRegex(expression(text)?),
+            Self::EncryptedCommentRegex(text) => Rule::EncryptedCommentRegex(expression(text)?),
+        })
     }
 }
+
+/// What SOPS takes where nothing is said: keys that end in `_unencrypted` stay readable.
+impl Default for Selection {
+    fn default() -> Self {
+        Self::UnencryptedSuffix("_unencrypted".to_owned())
+    }
+}
+
+const NO_EXPRESSION: &str = "is not a regular expression, or too large a one";

@@ -5,14 +5,14 @@
 //! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups.
 
 use super::creation::{Creation, Selection};
-use super::error::{Error, shown};
+use super::error::Error;
 use super::expression::Expression;
+use super::fields::{Fields, Origin};
 use super::format::Format;
 use super::keys::{AwsKmsKey, KeyGroups, Recipient};
 use super::limits::Limits;
 use super::read;
-use super::rules::Rule;
-use super::tree::{self, Entry, Item, Kind, Map, Node};
+use super::tree::{self, Item, Map, Node};
 
 /// How deep `merge` may lead from one key group to another.
 const MOST_MERGES: usize = 20;
@@ -34,18 +34,20 @@ impl CreationRules {
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let document = read::documents(Format::Yaml, text, &Limits::default())?.into_iter().next().unwrap_or_default();
         let field = "creation_rules";
-        let Some(node) = Fields::of("", &document).get(field) else { return Ok(Self { rules: None }) };
-        let items = match node {
-            Node::Null => return Ok(Self { rules: None }),
-            Node::List(items) => items,
-            Node::Scalar(_) | Node::Map(_) => return Err(bad(field, "is not a list")),
+        let fields = Fields::of(Origin::CreationRules, &document);
+        let items = match fields.get(field) {
+            None | Some(Node::Null) => return Ok(Self { rules: None }),
+            Some(Node::List(items)) => items,
+            Some(Node::Scalar(_) | Node::Map(_)) => return Err(fields.bad(field, "is not a list")),
         };
         let rules = items.iter().filter_map(|item| match item {
             Item::Comment(_) => None,
             Item::Value(Node::Map(map)) => Some(Ok(tree::copy(map))),
             // A rule without anything is for every file, and has no keys.
             Item::Value(Node::Null) => Some(Ok(Map::new())),
-            Item::Value(Node::Scalar(_) | Node::List(_)) => Some(Err(bad(field, "holds something that is not a map"))),
+            Item::Value(Node::Scalar(_) | Node::List(_)) => {
+                Some(Err(fields.bad(field, "holds something that is not a map")))
+            }
         });
         Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?) })
     }
@@ -59,9 +61,11 @@ impl CreationRules {
     /// [`Error::NoCreationRule`], [`Error::BadCreationRules`] with the field.
     pub fn for_file(&self, path: &str) -> Result<Option<Creation>, Error> {
         let Some(rules) = &self.rules else { return Ok(None) };
+        let document = Map::new();
+        let document = Fields::of(Origin::CreationRules, &document);
         for (index, rule) in rules.iter().enumerate() {
-            let fields = Fields::of(&format!("creation_rules[{index}]."), rule);
-            let matches = match fields.text("path_regex")?.filter(|regex| !regex.is_empty()) {
+            let fields = document.below("creation_rules", Some(index), rule);
+            let matches = match fields.filled("path_regex")? {
                 None => true,
                 Some(regex) => Expression::new(&regex)
                     .ok_or_else(|| fields.bad("path_regex", "is not a regular expression, or too large a one"))?
@@ -76,19 +80,7 @@ impl CreationRules {
 }
 
 fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
-    let mut selection = None;
-    for field in Rule::FIELDS {
-        let Some(text) = fields.text(field)?.filter(|text| !text.is_empty()) else { continue };
-        if selection.is_some() {
-            return Err(fields.bad(field, "is set beside another rule, where SOPS allows one"));
-        }
-        selection = Selection::of_field(field, text);
-    }
-    if let Some(selection) = &selection {
-        selection
-            .rule()
-            .map_err(|_| fields.bad(selection.field().0, "is not a regular expression, or too large a one"))?;
-    }
+    let selection = Selection::read(fields)?.map(|(selection, _)| selection);
     let threshold = match fields.text("shamir_threshold")? {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| fields.bad("shamir_threshold", "is not a count"))?),
@@ -112,7 +104,7 @@ fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
 /// The keys of a rule that has no key groups.
 fn listed(fields: &Fields<'_>) -> Result<Vec<Recipient>, Error> {
     let mut keys = Vec::new();
-    let profile = fields.text("aws_profile")?.filter(|profile| !profile.is_empty());
+    let profile = fields.filled("aws_profile")?;
     keys.extend(fields.list("age")?.into_iter().map(|recipient| Recipient::Age(recipient.trim().to_owned())));
     keys.extend(fields.list("pgp")?.into_iter().map(pgp));
     for arn in fields.list("kms")? {
@@ -154,35 +146,24 @@ fn key_group(fields: &Fields<'_>, depth: usize) -> Result<Vec<Recipient>, Error>
     }
     keys.extend(fields.texts("pgp")?.into_iter().map(pgp));
     for key in fields.maps("kms")? {
-        let option = |name: &str| key.text(name).map(|text| text.filter(|text| !text.is_empty()));
-        let mut context = std::collections::BTreeMap::new();
-        if let Some(Node::Map(map)) = key.get("context") {
-            let texts = Fields::of(&format!("{}context.", key.path), map);
-            for entry in map {
-                if let Entry::Pair(name, _) = entry {
-                    context.insert(name.clone(), texts.text(name)?.unwrap_or_default());
-                }
-            }
-        }
         keys.push(Recipient::AwsKms(AwsKmsKey {
-            arn: key.text("arn")?.unwrap_or_default(),
-            role: option("role")?,
-            context,
-            profile: option("aws_profile")?,
+            arn: key.part("arn")?,
+            role: key.filled("role")?,
+            context: key.named_texts("context")?,
+            profile: key.filled("aws_profile")?,
         }));
     }
     for key in fields.maps("gcp_kms")? {
-        keys.push(gcp_kms(key.text("resource_id")?.unwrap_or_default()));
+        keys.push(gcp_kms(key.part("resource_id")?));
     }
     for key in fields.maps("hckms")? {
-        keys.push(Recipient::HuaweiKms { key_id: key.text("key_id")?.unwrap_or_default() });
+        keys.push(Recipient::HuaweiKms { key_id: key.part("key_id")? });
     }
     for key in fields.maps("azure_keyvault")? {
-        let part = |name: &str| key.text(name).map(Option::unwrap_or_default);
         keys.push(Recipient::AzureKeyVault {
-            vault_url: part("vaultUrl")?,
-            name: part("key")?,
-            version: part("version")?,
+            vault_url: key.part("vaultUrl")?,
+            name: key.part("key")?,
+            version: key.part("version")?,
         });
     }
     for uri in fields.texts("hc_vault")? {
@@ -269,112 +250,5 @@ impl Recipient {
             return Some(gcp_kms(text.to_owned()));
         }
         vault_key(text).or_else(|| azure_key(text))
-    }
-}
-
-fn bad(field: &str, problem: &'static str) -> Error {
-    Error::BadCreationRules { field: shown(field), problem }
-}
-
-/// A map of the file with the path to it, for messages.
-struct Fields<'a> {
-    path: String,
-    map: &'a Map,
-}
-
-impl<'a> Fields<'a> {
-    fn of(path: &str, map: &'a Map) -> Self {
-        Self { path: path.to_owned(), map }
-    }
-
-    fn bad(&self, name: &str, problem: &'static str) -> Error {
-        bad(&format!("{}{name}", self.path), problem)
-    }
-
-    /// A field, or the one that a merge key brings: what stands in the map itself wins, then the first map merged.
-    fn get(&self, name: &str) -> Option<&'a Node> {
-        let own = tree::get(self.map, name);
-        own.or_else(|| match tree::get(self.map, "<<")? {
-            Node::Map(merged) => Fields::of("", merged).get(name),
-            Node::List(items) => items.iter().find_map(|item| match item {
-                Item::Value(Node::Map(merged)) => Fields::of("", merged).get(name),
-                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) | Item::Comment(_) => None,
-            }),
-            Node::Null | Node::Scalar(_) => None,
-        })
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, Error> {
-        match self.get(name) {
-            None | Some(Node::Null) => Ok(None),
-            Some(Node::Scalar(scalar)) => {
-                let text = scalar.as_str().ok_or_else(|| self.bad(name, "is not text"))?;
-                Ok(Some(text.to_owned()))
-            }
-            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is not a single value")),
-        }
-    }
-
-    fn truth(&self, name: &str) -> Result<bool, Error> {
-        match self.get(name) {
-            None | Some(Node::Null) => Ok(false),
-            Some(Node::Scalar(scalar)) if scalar.kind == Kind::Boolean => Ok(scalar.text.equals(b"true")),
-            Some(Node::Scalar(_) | Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is neither true nor false")),
-        }
-    }
-
-    /// A list of texts.
-    fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
-        let items = match self.get(name) {
-            None | Some(Node::Null) => return Ok(Vec::new()),
-            Some(Node::List(items)) => items,
-            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
-        };
-        let mut texts = Vec::new();
-        for item in items {
-            match item {
-                Item::Comment(_) => {}
-                Item::Value(Node::Scalar(scalar)) => {
-                    texts.push(
-                        scalar.as_str().ok_or_else(|| self.bad(name, "holds something that is not text"))?.to_owned(),
-                    );
-                }
-                Item::Value(Node::Null | Node::List(_) | Node::Map(_)) => {
-                    return Err(self.bad(name, "holds something that is not text"));
-                }
-            }
-        }
-        Ok(texts)
-    }
-
-    /// Text with commas, or a list of texts, each of which may have commas too.
-    fn list(&self, name: &str) -> Result<Vec<String>, Error> {
-        let texts = match self.get(name) {
-            Some(Node::Scalar(_)) => self.text(name)?.into_iter().collect(),
-            Some(Node::Null | Node::List(_) | Node::Map(_)) | None => self.texts(name)?,
-        };
-        let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|part| !part.is_empty());
-        Ok(parts.map(str::to_owned).collect())
-    }
-
-    fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>, Error> {
-        let items = match self.get(name) {
-            None | Some(Node::Null) => return Ok(Vec::new()),
-            Some(Node::List(items)) => items,
-            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
-        };
-        let mut maps = Vec::new();
-        for item in items {
-            match item {
-                Item::Comment(_) => {}
-                Item::Value(Node::Map(map)) => {
-                    maps.push(Fields::of(&format!("{}{name}[{}].", self.path, maps.len()), map))
-                }
-                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) => {
-                    return Err(self.bad(name, "holds something that is not a map"));
-                }
-            }
-        }
-        Ok(maps)
     }
 }

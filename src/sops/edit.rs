@@ -120,7 +120,7 @@ impl Editor {
         };
         let groups = self.metadata.groups.iter().map(groups).collect();
         let wrapped = keys::wrap(groups, self.metadata.threshold, &data_key, wrapper, &time(now)).await?;
-        self.replace_groups(wrapped)?;
+        replace_groups(&mut self.metadata, wrapped)?;
         self.data_key = data_key;
         self.reuse = Reuse::Nothing;
         self.changed = true;
@@ -143,10 +143,6 @@ impl Editor {
         let changes = change_keys(&mut self.metadata, &self.data_key, groups, wrapper, now).await?;
         self.changed |= changes.is_some();
         Ok(changes)
-    }
-
-    fn replace_groups(&mut self, wrapped: keys::WrappedGroups) -> Result<(), Error> {
-        replace_groups(&mut self.metadata, wrapped)
     }
 
     /// The file as it is to be written; the bytes that were opened where nothing changed. `now` is what the file says about

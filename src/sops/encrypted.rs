@@ -8,7 +8,6 @@ use super::limits::Limits;
 use super::metadata::Metadata;
 use super::tree::Map;
 use super::{decrypt, read};
-use crate::value::SecretValue;
 
 /// A file that was read but not decrypted: keys, encrypted values and metadata.
 pub struct Encrypted {
@@ -64,27 +63,8 @@ impl Encrypted {
     /// [`Error::NoMatchingKey`], [`Error::DamagedDataKey`], [`Error::DecryptFailed`], [`Error::MacMissing`],
     /// [`Error::MacMismatch`], or what the key source reports.
     pub async fn decrypt(&self, keys: &dyn KeySource) -> Result<Document, Error> {
-        self.decrypt_with(&self.data_key(keys).await?)
-    }
-
-    /// Opens the data key alone. Who keeps it can decrypt this file again, and what is written with the same key later,
-    /// without asking `keys` again.
-    ///
-    /// # Errors
-    /// Those of [`Encrypted::decrypt`] that are about keys.
-    pub async fn data_key(&self, keys: &dyn KeySource) -> Result<DataKey, Error> {
-        keys::data_key(&self.metadata, keys).await.map(DataKey)
-    }
-
-    /// Decrypts every value with a data key that is open already, and checks the MAC.
-    ///
-    /// # Errors
-    /// Those of [`Encrypted::decrypt`] that are about values: another file's key opens none.
-    pub fn decrypt_with(&self, data_key: &DataKey) -> Result<Document, Error> {
-        let mut documents = decrypt::decrypt(&self.documents, &self.metadata, &data_key.0)?.into_iter();
+        let data_key = keys::data_key(&self.metadata, keys).await?;
+        let mut documents = decrypt::decrypt(&self.documents, &self.metadata, &data_key)?.into_iter();
         Ok(Document::new(documents.next().unwrap_or_default()))
     }
 }
-
-/// The data key of a file: 32 bytes that open every value of it. Zeroed when dropped, and never shown.
-pub struct DataKey(SecretValue);

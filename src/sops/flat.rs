@@ -84,7 +84,7 @@ pub(super) fn unflatten(fields: Map) -> Result<Map, Error> {
             return Err(bad("contradicts another field"));
         }
     }
-    finished_map(root)
+    finished_map(root, "")
 }
 
 /// Sets what is below `key`; false where something else is there.
@@ -110,24 +110,28 @@ fn grow<K: Ord>(level: &mut BTreeMap<K, Growing>, key: K, steps: &[Step<'_>], no
     }
 }
 
-fn finished_map(map: BTreeMap<String, Growing>) -> Result<Map, Error> {
-    map.into_iter().map(|(key, value)| Ok(Entry::Pair(key, finished(value)?))).collect()
+/// `path` is the map's own, with what joins a key to it.
+fn finished_map(map: BTreeMap<String, Growing>, path: &str) -> Result<Map, Error> {
+    let entry = |(key, value)| {
+        let path = format!("{path}{key}");
+        Ok(Entry::Pair(key, finished(value, &path)?))
+    };
+    map.into_iter().map(entry).collect()
 }
 
-fn finished(value: Growing) -> Result<Node, Error> {
+fn finished(value: Growing, path: &str) -> Result<Node, Error> {
     Ok(match value {
         Growing::Leaf(node) => node,
-        Growing::Map(map) => Node::Map(finished_map(map)?),
+        Growing::Map(map) => Node::Map(finished_map(map, &format!("{path}{IN_MAP}"))?),
         Growing::List(list) => {
             if list.keys().enumerate().any(|(expected, place)| expected != *place) {
                 return Err(Error::BadMetadata {
-                    field: "__list_".to_owned(),
-                    problem: "does not count from 0 without gaps",
+                    field: shown(path),
+                    problem: "has elements missing: its numbers do not count from 0 without gaps; restore the lines that were removed",
                 });
             }
-            let items: Result<Vec<Item>, Error> =
-                list.into_values().map(|value| Ok(Item::Value(finished(value)?))).collect();
-            Node::List(items?)
+            let item = |(place, value)| Ok(Item::Value(finished(value, &format!("{path}{IN_LIST}{place}"))?));
+            Node::List(list.into_iter().map(item).collect::<Result<_, Error>>()?)
         }
     })
 }

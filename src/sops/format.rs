@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::flat;
+use super::metadata::KEY;
+
 /// The formats of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -31,6 +34,14 @@ impl Format {
             "env" => Some(Self::Dotenv),
             "ini" => Some(Self::Ini),
             _ => None,
+        }
+    }
+
+    /// Whether a top-level name is the metadata's.
+    pub(super) fn reserves(self, name: &str) -> bool {
+        match self {
+            Self::Yaml | Self::Json | Self::Ini | Self::Binary => name == KEY,
+            Self::Dotenv => name.starts_with(flat::PREFIX),
         }
     }
 }

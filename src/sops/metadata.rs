@@ -1,14 +1,14 @@
 //! The `sops` block of a file: who can open it, which values are encrypted, and the MAC.
 
-use std::collections::BTreeMap;
-
+use super::creation::Selection;
 use super::error::Error;
+use super::fields::{Fields, Origin};
 use super::flat;
 use super::format::Format;
 use super::keys::{AwsKmsKey, MasterKey, MasterKeyKind, Recipient};
 use super::rules::Rule;
 use super::scalar::canonical_time_to_the_second;
-use super::tree::{self, Entry, Item, Kind, Map, Node};
+use super::tree::{self, Entry, Map, Node};
 
 /// The key under which a file holds its metadata.
 pub(super) const KEY: &str = "sops";
@@ -66,16 +66,14 @@ impl Metadata {
 
     /// Reads a block of metadata.
     pub(super) fn from_block(block: Map) -> Result<Self, Error> {
-        let fields = &Fields { path: String::new(), map: &block };
+        let fields = &Fields::of(Origin::Metadata, &block);
         let last_modified = fields.text("lastmodified")?.ok_or_else(|| fields.bad("lastmodified", "is missing"))?;
         let last_modified = canonical_time_to_the_second(&last_modified)
             .ok_or_else(|| fields.bad("lastmodified", "is not a time of the form 2006-01-02T15:04:05Z"))?;
-        let mut rules = Vec::new();
-        for name in Rule::FIELDS {
-            if let Some(text) = fields.text(name)?.filter(|text| !text.is_empty()) {
-                rules.push((name, text));
-            }
-        }
+        let rule = match Selection::read(fields)? {
+            Some((_, rule)) => rule,
+            None => Selection::default().rule()?,
+        };
         let groups = groups(fields)?;
         let threshold = match fields.text("shamir_threshold")? {
             None => 0,
@@ -85,13 +83,18 @@ impl Metadata {
             return Err(fields.bad("shamir_threshold", "is larger than the number of key groups"));
         }
         Ok(Self {
-            // SOPS writes the number of groups where no threshold was asked for; 1 would be no sharing at all.
-            threshold: if threshold < 2 { groups.len() } else { threshold },
+            threshold: match groups.len() {
+                // SOPS copies the threshold of a creation rule here, and looks at it where there is something to share.
+                1 => 1,
+                // SOPS writes the number of groups where no threshold was asked for; 1 would be no sharing at all.
+                count if threshold < 2 => count,
+                _ => threshold,
+            },
             groups,
-            mac: fields.text("mac")?.filter(|mac| !mac.is_empty()),
+            mac: fields.filled("mac")?,
             last_modified,
             mac_only_encrypted: fields.truth("mac_only_encrypted")?,
-            rule: Rule::from_fields(rules)?,
+            rule,
             block,
         })
     }
@@ -136,27 +139,22 @@ fn group(fields: &Fields<'_>, left: &mut usize) -> Result<Vec<Listed>, Error> {
     for kind in MasterKeyKind::ALL {
         for entry in fields.maps(kind.field())? {
             *left = left.checked_sub(1).ok_or_else(|| fields.bad(kind.field(), "lists more than 1,000 master keys"))?;
-            let key = MasterKey {
-                recipient: recipient(kind, &entry)?,
-                encrypted: entry.text("enc")?.unwrap_or_default(),
-                created_at: entry.text("created_at")?,
-            };
-            keys.push(Listed { key, entry: tree::copy(entry.map) });
+            let key = MasterKey { recipient: recipient(kind, &entry)?, encrypted: entry.part("enc")? };
+            keys.push(Listed { key, entry: tree::copy(entry.map()) });
         }
     }
     Ok(keys)
 }
 
 fn recipient(kind: MasterKeyKind, entry: &Fields<'_>) -> Result<Recipient, Error> {
-    let part = |name: &str| entry.text(name).map(Option::unwrap_or_default);
-    let option = |name: &str| entry.text(name).map(|text| text.filter(|text| !text.is_empty()));
+    let part = |name: &str| entry.part(name);
     Ok(match kind {
         MasterKeyKind::Age => Recipient::Age(part("recipient")?),
         MasterKeyKind::AwsKms => Recipient::AwsKms(AwsKmsKey {
             arn: part("arn")?,
-            role: option("role")?,
-            context: entry.texts("context")?,
-            profile: option("aws_profile")?,
+            role: entry.filled("role")?,
+            context: entry.named_texts("context")?,
+            profile: entry.filled("aws_profile")?,
         }),
         MasterKeyKind::GcpKms => Recipient::GcpKms { resource_id: part("resource_id")? },
         MasterKeyKind::AzureKeyVault => {
@@ -170,86 +168,4 @@ fn recipient(kind: MasterKeyKind, entry: &Fields<'_>) -> Result<Recipient, Error
         MasterKeyKind::HuaweiKms => Recipient::HuaweiKms { key_id: part("key_id")? },
         MasterKeyKind::Pgp => Recipient::Pgp { fingerprint: part("fp")? },
     })
-}
-
-/// A map of the metadata with the path to it, for messages.
-struct Fields<'a> {
-    path: String,
-    map: &'a Map,
-}
-
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&'a Node> {
-        tree::get(self.map, name)
-    }
-
-    /// A map of texts; empty where it is missing or null.
-    fn texts(&self, name: &str) -> Result<BTreeMap<String, String>, Error> {
-        let map = match self.get(name) {
-            None | Some(Node::Null) => return Ok(BTreeMap::new()),
-            Some(Node::Map(map)) => map,
-            Some(Node::Scalar(_) | Node::List(_)) => return Err(self.bad(name, "is not a map")),
-        };
-        let fields = Fields { path: format!("{}{name}.", self.path), map };
-        let mut texts = BTreeMap::new();
-        for entry in map {
-            match entry {
-                Entry::Comment(_) => {}
-                Entry::Pair(key, _) => {
-                    texts.insert(key.clone(), fields.text(key)?.unwrap_or_default());
-                }
-            }
-        }
-        Ok(texts)
-    }
-
-    /// A field's text, whatever kind of scalar it is; none where it is missing or null.
-    fn text(&self, name: &str) -> Result<Option<String>, Error> {
-        match self.get(name) {
-            None | Some(Node::Null) => Ok(None),
-            Some(Node::Scalar(scalar)) => match scalar.as_str() {
-                Some(text) => Ok(Some(text.to_owned())),
-                None => Err(self.bad(name, "is not text")),
-            },
-            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is not a single value")),
-        }
-    }
-
-    fn truth(&self, name: &str) -> Result<bool, Error> {
-        match self.get(name) {
-            None | Some(Node::Null) => Ok(false),
-            Some(Node::Scalar(scalar)) => match (scalar.kind, scalar.as_str()) {
-                (Kind::Boolean | Kind::Text, Some("true")) => Ok(true),
-                (Kind::Boolean | Kind::Text, Some("false")) => Ok(false),
-                _ => Err(self.bad(name, "is neither true nor false")),
-            },
-            Some(Node::List(_) | Node::Map(_)) => Err(self.bad(name, "is neither true nor false")),
-        }
-    }
-
-    /// The maps of a list; none where the field is missing or null, as older versions of SOPS wrote it.
-    fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>, Error> {
-        let items = match self.get(name) {
-            None | Some(Node::Null) => return Ok(Vec::new()),
-            Some(Node::List(items)) => items,
-            Some(Node::Scalar(_) | Node::Map(_)) => return Err(self.bad(name, "is not a list")),
-        };
-        let mut maps = Vec::new();
-        for item in items {
-            match item {
-                Item::Comment(_) => {}
-                Item::Value(Node::Map(map)) => {
-                    maps.push(Fields { path: format!("{}{name}[{}].", self.path, maps.len()), map });
-                }
-                Item::Value(Node::Null | Node::Scalar(_) | Node::List(_)) => {
-                    return Err(self.bad(name, "holds something that is not a map"));
-                }
-            }
-        }
-        Ok(maps)
-    }
-
-    fn bad(&self, name: &str, problem: &'static str) -> Error {
-        Error::BadMetadata { field: format!("{}{name}", self.path), problem }
-    }
 }

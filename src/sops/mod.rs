@@ -57,16 +57,20 @@
 //! # What the format does not protect
 //! Keys, nulls, empty texts, empty maps and lists and comments are in the clear and outside the MAC, which is over the
 //! plaintexts one after the other, without keys or bounds. Who can change a file can therefore add `name: ""`, or rename
-//! a key whose value is empty or not encrypted, and no reader of SOPS files notices. An encrypted value cannot be changed,
-//! moved to another key, removed or added.
+//! a key whose value is empty or not encrypted, and no reader of SOPS files notices. An encrypted value cannot be moved to
+//! another key, removed or added, and its text cannot be changed, but its `type:` can where the text is the same in both: it
+//! is neither in the value's additional data nor in the MAC. The text `True` retagged `bool` opens as true, the text `5`
+//! retagged `int` as a number.
 //!
 //! # Against the reference
 //! The reference is `sops` 3.13 (`sops.go`, `aes/cipher.go`, `stores/`, `config/`), and the tests hold this module against
 //! that binary.
 //!
 //! Stricter than it: a key that stands twice in a map is an error in every format, as is text after a JSON object or after an
-//! `ENC[…]` value, and an initialisation vector is 32 or 12 bytes long. A value is not written where `sops` would lose it or
-//! not read it back: integers beyond 64 bits, an encrypted comment between a marking comment and an element of a list.
+//! `ENC[…]` value, and an initialisation vector is 32 or 12 bytes long. A master key that failed is not asked again for the
+//! same group, and none is once 50 have failed. Expressions with `\B` or `\Q…\E` are refused. A value is not written where
+//! `sops` would lose it or not read it back: integers beyond 64 bits, an encrypted comment between a marking comment and an
+//! element of a list.
 //!
 //! Wider: keys of YAML maps that are bare numbers, which `sops` refuses to write, are read by their text, and so is a list in
 //! which an encrypted comment stands between a comment that marks (`encrypted_comment_regex`) and the value, which `sops`
@@ -86,6 +90,7 @@ mod encrypt;
 mod encrypted;
 mod error;
 mod expression;
+mod fields;
 mod flat;
 mod format;
 mod keys;
@@ -109,7 +114,7 @@ pub use self::creation::{Creation, Selection};
 pub use self::creation_rules::CreationRules;
 pub use self::document::Document;
 pub use self::edit::{Editor, update_keys};
-pub use self::encrypted::{DataKey, Encrypted};
+pub use self::encrypted::Encrypted;
 pub use self::error::Error;
 pub use self::format::Format;
 pub use self::keys::{

@@ -111,10 +111,14 @@ impl Path {
             return Ok(changed);
         };
         if matches!(node, Node::Null) {
-            *node = match step {
+            // Put together aside: what is refused further down the way has changed nothing.
+            let mut made = match step {
                 Step::Key(_) => Node::Map(Map::new()),
                 Step::Place(_) => Node::List(Vec::new()),
             };
+            let changed = self.set_in(&mut made, steps, value)?;
+            *node = made;
+            return Ok(changed);
         }
         match (step, node) {
             (Step::Key(key), Node::Map(map)) => self.set_in_map(map, key, rest, value),

@@ -4,18 +4,16 @@ use jiff::Timestamp;
 
 use super::block;
 use super::cipher::{Cipher, DATA_KEY_BYTES, fill_random};
-use super::creation::Creation;
+use super::creation::{Creation, Selection};
 use super::document::Document;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
-use super::flat;
 use super::format::Format;
 use super::keys::{self, KeyWrapper};
 use super::limits::Limits;
 use super::metadata::KEY;
 use super::path::Path;
 use super::read;
-use super::rules::Rule;
 use super::scalar::canonical_float;
 use super::scalar::canonical_time;
 use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar};
@@ -109,7 +107,7 @@ impl Plain {
         let documents = read::documents(format, bytes.expose(), &Limits::default())?;
         let plain = Self { format, documents };
         let reserved = plain.documents.iter().flatten().find_map(|entry| match entry {
-            Entry::Pair(key, _) if plain.is_reserved(key) => Some(()),
+            Entry::Pair(key, _) if format.reserves(key) => Some(()),
             Entry::Pair(..) | Entry::Comment(_) => None,
         });
         match reserved {
@@ -212,38 +210,28 @@ impl Plain {
         wrapper: &dyn KeyWrapper,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let Creation { keys, selection, mac_only_encrypted } = creation;
+        let Creation { keys, selection: _, mac_only_encrypted } = creation;
         let needed = keys.needed(keys.groups.len())?;
-        let rule = match selection {
-            Some(selection) => selection.rule()?,
-            None => Rule::default_rule(),
-        };
         // The one key of a binary file is encrypted whatever the rules say.
         let is_binary = self.format == Format::Binary;
-        let (rule, mac_only_encrypted) =
-            if is_binary { (Rule::default_rule(), false) } else { (rule, *mac_only_encrypted) };
+        let selection = if is_binary { Selection::default() } else { creation.selection() };
+        let mac_only_encrypted = *mac_only_encrypted && !is_binary;
+        let rule = selection.rule()?;
         let data_key = new_data_key()?;
         let cipher = Cipher::of(&data_key)?;
         let sealed = encrypt(&self.documents, &rule, mac_only_encrypted, &cipher, Reuse::Nothing)?;
         let now = time(now);
         let groups = keys.groups.iter().map(|group| group.iter().map(|recipient| (recipient.clone(), None)).collect());
         let wrapped = keys::wrap(groups.collect(), needed, &data_key, wrapper, &now).await?;
-        let mut block = block::fresh((!is_binary).then_some(&rule), mac_only_encrypted);
+        let mut block = block::fresh((!is_binary).then_some(&selection), mac_only_encrypted);
         block::set_groups(&mut block, wrapped)?;
         block::set_mac(&mut block, &now, cipher.seal(&sealed.mac, &now)?);
         write::encrypted(self.format, None, sealed.documents, &block, &Limits::default())
     }
 
-    fn is_reserved(&self, key: &str) -> bool {
-        match self.format {
-            Format::Yaml | Format::Json | Format::Ini | Format::Binary => key == KEY,
-            Format::Dotenv => key.starts_with(flat::PREFIX),
-        }
-    }
-
     /// Refuses what the format has no place for.
     fn check(&self, path: &Path, node: &Node) -> Result<(), Error> {
-        if path.keys().next().is_some_and(|key| self.is_reserved(key)) {
+        if path.keys().next().is_some_and(|key| self.format.reserves(key)) {
             return Err(path.bad("the name is reserved for the metadata of SOPS"));
         }
         let is_text = matches!(node, Node::Scalar(_));

@@ -1,11 +1,7 @@
 //! Which values of a file are encrypted: the one rule that its metadata names.
 
-use super::error::Error;
 use super::expression::Expression;
 use super::path::Path;
-
-/// What SOPS takes where a file names no rule.
-const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
 
 /// The rule of one file. SOPS allows one at most.
 #[derive(Clone, Debug)]
@@ -19,40 +15,6 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// The rule of a file from the metadata fields that are set, by name.
-    pub(super) fn from_fields(fields: Vec<(&'static str, String)>) -> Result<Self, Error> {
-        let mut fields = fields.into_iter();
-        let Some((name, text)) = fields.next() else {
-            return Ok(Self::default_rule());
-        };
-        if let Some((second, _)) = fields.next() {
-            return Err(Error::BadMetadata {
-                field: second.to_owned(),
-                problem: "is set beside another rule, where SOPS allows one",
-            });
-        }
-        let regex = |text: &str| {
-            Expression::new(text).ok_or_else(|| Error::BadMetadata {
-                field: name.to_owned(),
-                problem: "is not a regular expression, or too large a one",
-            })
-        };
-        match name {
-            "unencrypted_suffix" => Ok(Rule::UnencryptedSuffix(text)),
-            "encrypted_suffix" => Ok(Rule::EncryptedSuffix(text)),
-            "unencrypted_regex" => Ok(Rule::UnencryptedRegex(regex(&text)?)),
-            "encrypted_regex" => Ok(Rule::EncryptedRegex(regex(&text)?)),
-            "unencrypted_comment_regex" => Ok(Rule::UnencryptedCommentRegex(regex(&text)?)),
-            "encrypted_comment_regex" => Ok(Rule::EncryptedCommentRegex(regex(&text)?)),
-            _ => Err(Error::BadMetadata { field: name.to_owned(), problem: "is not a rule that is known" }),
-        }
-    }
-
-    /// The rule where none is named: keys that end in `_unencrypted` stay readable.
-    pub(super) fn default_rule() -> Self {
-        Rule::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned())
-    }
-
     /// Whether comments say what is encrypted.
     pub(super) fn is_for_comments(&self) -> bool {
         match self {
@@ -64,18 +26,6 @@ impl Rule {
         }
     }
 
-    /// The metadata field of the rule, and its text there.
-    pub(super) fn field(&self) -> (&'static str, &str) {
-        match self {
-            Rule::UnencryptedSuffix(suffix) => ("unencrypted_suffix", suffix),
-            Rule::EncryptedSuffix(suffix) => ("encrypted_suffix", suffix),
-            Rule::UnencryptedRegex(regex) => ("unencrypted_regex", regex.text()),
-            Rule::EncryptedRegex(regex) => ("encrypted_regex", regex.text()),
-            Rule::UnencryptedCommentRegex(regex) => ("unencrypted_comment_regex", regex.text()),
-            Rule::EncryptedCommentRegex(regex) => ("encrypted_comment_regex", regex.text()),
-        }
-    }
-
     /// Whether the value at `path` is encrypted, as far as keys say it; `None` where comments do.
     pub(super) fn encrypts(&self, path: &Path) -> Option<bool> {
         if self.is_for_comments() {
@@ -84,16 +34,6 @@ impl Rule {
         let siblings = Siblings::default();
         Some(path.keys().fold(self.at_root(), |position, key| position.below(key, &siblings)).is_encrypted())
     }
-
-    /// The names of the metadata fields that set a rule.
-    pub(super) const FIELDS: [&'static str; 6] = [
-        "unencrypted_suffix",
-        "encrypted_suffix",
-        "unencrypted_regex",
-        "encrypted_regex",
-        "unencrypted_comment_regex",
-        "encrypted_comment_regex",
-    ];
 
     /// Where the walk stands at the root of a document.
     pub(super) fn at_root(&self) -> Position<'_> {

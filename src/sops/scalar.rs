@@ -166,7 +166,7 @@ pub(super) fn canonical_integer(text: &str) -> Option<String> {
 
 /// A time in one of the four spellings that Go's YAML reads, printed as RFC 3339 with the fraction's zeros cut.
 ///
-/// `2006-1-2`, `2006-1-2 15:4:5.9` (UTC), `2006-1-2T15:4:5.9Z`, `2006-1-2t15:4:5.9+07:00`.
+/// `2006-1-2`, `2006-1-2 15:4:5.9` (UTC), `2006-1-2T15:4:5.9Z`, `2006-1-2t15:4:5,9+07:00`.
 pub(super) fn canonical_time(text: &str) -> Option<String> {
     let (year, rest) = text.split_once('-')?;
     if year.len() != 4 {
@@ -191,10 +191,12 @@ pub(super) fn canonical_time(text: &str) -> Option<String> {
         let (clock, zone) = clock.split_at_checked(position)?;
         (clock, canonical_zone(zone)?)
     };
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    // Go takes a comma for the point, and any number of digits, of which nine count (`time.Parse`).
+    let (clock, fraction) = clock.split_once(['.', ',']).unwrap_or((clock, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    let fraction = fraction.get(..9).unwrap_or(fraction);
     let mut parts = clock.split(':');
     let mut part = || number::<u8>(parts.next()?, 2);
     let (hour, minute, second) = (part()?, part()?, part()?);
@@ -285,6 +287,11 @@ mod tests {
             ("2024-1-2 3:4:5", Some("2024-01-02T03:04:05Z")),
             ("2024-1-2t3:4:5.120+02:00", Some("2024-01-02T03:04:05.12+02:00")),
             ("2024-01-02T03:04:05.000-00:00", Some("2024-01-02T03:04:05Z")),
+            ("2024-01-02T03:04:05.1234567899Z", Some("2024-01-02T03:04:05.123456789Z")),
+            ("2024-01-02T03:04:05.0000000009Z", Some("2024-01-02T03:04:05Z")),
+            ("2024-1-2 3:4:5,5", Some("2024-01-02T03:04:05.5Z")),
+            ("2024-01-02T03:04:05.5,5Z", None),
+            ("2024-01-02T03:04:05,Z", None),
             ("2024-02-29", Some("2024-02-29T00:00:00Z")),
             ("2023-02-29", None),
             ("2024-13-01", None),

@@ -32,14 +32,11 @@ pub(super) fn encrypted(
     let old = read::documents(format, source.as_bytes(), limits)?;
     let documents = with_block(format, documents, block, &old)?;
     let style = style_of(format, source);
-    if let Some(text) = layout::splice(format, source, &old, &documents, &style)
-        && let Ok(read) = read::documents(format, text.as_bytes(), limits)
-        && read.len() == documents.len()
-        && read.iter().zip(&documents).all(|(read, meant)| same_map(read, meant))
-    {
-        return Ok(bytes(text));
-    }
-    whole(format, &documents, &style, comments_matter(block), limits).map(bytes)
+    let text = match in_place(format, source, &old, &documents, &style, limits) {
+        Some(text) => text,
+        None => whole(format, &documents, &style, comments_matter(block), limits)?,
+    };
+    Ok(bytes(text))
 }
 
 /// Whether the file's rule is one for comments, so that a comment in another place would be another rule.
@@ -62,14 +59,26 @@ pub(super) fn plain(format: Format, documents: &[Map], limits: &Limits) -> Resul
 pub(super) fn plain_in_place(format: Format, source: &str, documents: &[Map], limits: &Limits) -> Result<Text, Error> {
     let old = read::documents(format, source.as_bytes(), limits)?;
     let style = style_of(format, source);
-    if let Some(text) = layout::splice(format, source, &old, documents, &style)
-        && let Ok(read) = read::documents(format, text.as_bytes(), limits)
-        && read.len() == documents.len()
-        && read.iter().zip(documents).all(|(read, meant)| same_map(read, meant))
-    {
-        return Ok(text);
+    match in_place(format, source, &old, documents, &style, limits) {
+        Some(text) => Ok(text),
+        None => whole(format, documents, &style, false, limits),
     }
-    whole(format, documents, &style, false, limits)
+}
+
+/// The text of `source` with the changes from `old` to `documents`, read back; none where they cannot be made in place.
+fn in_place(
+    format: Format,
+    source: &str,
+    old: &[Map],
+    documents: &[Map],
+    style: &Style,
+    limits: &Limits,
+) -> Option<Text> {
+    let text = layout::splice(format, source, old, documents, style)?;
+    let read = read::documents(format, text.as_bytes(), limits).ok()?;
+    let is_meant =
+        read.len() == documents.len() && read.iter().zip(documents).all(|(read, meant)| same_map(read, meant));
+    is_meant.then_some(text)
 }
 
 fn bytes(mut text: Text) -> Vec<u8> {
@@ -107,11 +116,7 @@ fn whole(
 
 /// The documents with the metadata where the format has it, and where the old ones had it.
 fn with_block(format: Format, mut documents: Vec<Map>, block: &Map, old: &[Map]) -> Result<Vec<Map>, Error> {
-    let reserved = |name: &str| match format {
-        Format::Yaml | Format::Json | Format::Ini | Format::Binary => name == KEY,
-        Format::Dotenv => name.starts_with(flat::PREFIX),
-    };
-    let taken = documents.iter().flatten().any(|entry| matches!(entry, Entry::Pair(key, _) if reserved(key)));
+    let taken = documents.iter().flatten().any(|entry| matches!(entry, Entry::Pair(key, _) if format.reserves(key)));
     if taken {
         return Err(Error::Unwritable {
             path: KEY.to_owned(),

@@ -24,13 +24,16 @@ const MOST_SSH_BYTES: usize = 64 << 10;
 /// Age identities, each with the name under which its holder knows it.
 ///
 /// A master key of a file is opened by the identity whose recipient it names. X25519 identities, ssh-ed25519 and ssh-rsa
-/// keys are taken; others (plugins, post-quantum, files with a passphrase) are refused when they are parsed.
+/// keys are taken. Identities of plugins and post-quantum ones are passed over where others stand beside them, and named
+/// among the keys held; files with a passphrase are refused when they are parsed.
 ///
 /// Opening with an RSA key does not take the same time for every input (RUSTSEC-2023-0071). Who can have many files opened
 /// and measure how long each takes may learn about the key: prefer X25519 where others choose the files.
 #[derive(Default)]
 pub struct AgeKeys {
     identities: Vec<NamedIdentity>,
+    /// Those that are not opened, as messages call them.
+    passed_over: Vec<String>,
 }
 
 struct NamedIdentity {
@@ -45,13 +48,14 @@ impl AgeKeys {
     /// it: a Secret's key, a file, a variable.
     ///
     /// # Errors
-    /// [`Error::InvalidIdentity`] or [`Error::UnsupportedIdentity`] with the line, [`Error::NoIdentity`]. None holds any of
-    /// the text.
+    /// [`Error::InvalidIdentity`] with the line; the good lines go with it, as with `sops`. [`Error::UnsupportedIdentity`]
+    /// where there is no other identity, [`Error::NoIdentity`]. None holds any of the text.
     pub fn parse(name: &str, text: &SecretValue) -> Result<Self, Error> {
         if let Some(identity) = ssh_identity(name, text)? {
-            return Ok(Self { identities: vec![identity] });
+            return Ok(Self { identities: vec![identity], passed_over: Vec::new() });
         }
-        let mut identities = Vec::new();
+        let mut keys = Self::default();
+        let mut first_unsupported = None;
         for (index, line) in text.expose().split(|byte| *byte == b'\n').enumerate() {
             let line_number = index + 1;
             let invalid = || Error::InvalidIdentity { name: name.to_owned(), line: line_number };
@@ -59,17 +63,23 @@ impl AgeKeys {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Some(what) = unsupported(line) {
-                return Err(Error::UnsupportedIdentity { name: name.to_owned(), line: line_number, what });
+            if let Some((what, is_of_one_line)) = unsupported(line) {
+                let error = Error::UnsupportedIdentity { name: name.to_owned(), line: line_number, what };
+                if !is_of_one_line {
+                    return Err(error);
+                }
+                keys.passed_over.push(format!("{name} line {line_number} ({what}, not supported)"));
+                first_unsupported = first_unsupported.or(Some(error));
+                continue;
             }
             let identity: age::x25519::Identity = line.parse().map_err(|_| invalid())?;
             let recipient = identity.to_public().to_string();
-            identities.push(NamedIdentity { name: name.to_owned(), recipient, identity: Box::new(identity) });
+            keys.identities.push(NamedIdentity { name: name.to_owned(), recipient, identity: Box::new(identity) });
         }
-        if identities.is_empty() {
-            return Err(Error::NoIdentity { name: name.to_owned() });
+        if keys.identities.is_empty() {
+            return Err(first_unsupported.unwrap_or_else(|| Error::NoIdentity { name: name.to_owned() }));
         }
-        Ok(Self { identities })
+        Ok(keys)
     }
 
     /// A new X25519 identity, as a line of an identities file without its end, and its public recipient.
@@ -84,6 +94,7 @@ impl AgeKeys {
     /// Adds the identities of `other`.
     pub fn extend(&mut self, other: Self) {
         self.identities.extend(other.identities);
+        self.passed_over.extend(other.passed_over);
     }
 
     /// The public recipients (`age1…`, `ssh-… …`) of the identities, in order.
@@ -92,16 +103,17 @@ impl AgeKeys {
     }
 }
 
-/// What an identity is that this library does not open, by how it begins.
-fn unsupported(line: &str) -> Option<&'static str> {
+/// What an identity is that this library does not open, by how it begins, and whether the line is all of it.
+fn unsupported(line: &str) -> Option<(&'static str, bool)> {
     let kinds = [
-        ("AGE-PLUGIN-", "the identity of an age plugin"),
-        ("AGE-SECRET-KEY-PQ-", "a post-quantum identity"),
-        ("-----BEGIN AGE ENCRYPTED FILE-----", "an identities file that is encrypted with a passphrase"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "an SSH key among other identities"),
-        ("-----BEGIN RSA PRIVATE KEY-----", "an SSH key among other identities"),
+        ("AGE-PLUGIN-", "the identity of an age plugin", true),
+        ("AGE-SECRET-KEY-PQ-", "a post-quantum identity", true),
+        ("-----BEGIN AGE ENCRYPTED FILE-----", "an identities file that is encrypted with a passphrase", false),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "an SSH key among other identities", false),
+        ("-----BEGIN RSA PRIVATE KEY-----", "an SSH key among other identities", false),
     ];
-    kinds.into_iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, what)| what)
+    let found = kinds.into_iter().find(|(prefix, ..)| line.starts_with(prefix));
+    found.map(|(_, what, is_of_one_line)| (what, is_of_one_line))
 }
 
 /// The SSH key that the whole text is; none where it does not begin as one.
@@ -128,9 +140,11 @@ fn ssh_identity(name: &str, text: &SecretValue) -> Result<Option<NamedIdentity>,
 
 #[async_trait]
 impl KeySource for AgeKeys {
-    /// The names given to [`AgeKeys::parse`] with the public recipient: `NAME (age1…)`.
+    /// The names given to [`AgeKeys::parse`] with the public recipient: `NAME (age1…)`; of an identity that is passed over
+    /// its line and what it is.
     fn names(&self) -> Vec<String> {
-        self.identities.iter().map(|identity| format!("{} ({})", identity.name, identity.recipient)).collect()
+        let held = self.identities.iter().map(|identity| format!("{} ({})", identity.name, identity.recipient));
+        held.chain(self.passed_over.iter().cloned()).collect()
     }
 
     async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, Error> {
@@ -169,9 +183,9 @@ pub struct AgeRecipients;
 impl KeyWrapper for AgeRecipients {
     async fn wrap(&self, recipient: &Recipient, data_key: &SecretValue) -> Result<Option<Wrapped>, Error> {
         let Recipient::Age(name) = recipient else { return Ok(None) };
-        if is_private(name) {
+        if recipient.is_private() {
             return Err(Error::BadRecipient {
-                recipient: "(not shown)".to_owned(),
+                recipient: recipient.to_string(),
                 problem: "it is the private half of a key: name the public half, and take a new key, since this one was written where others read",
             });
         }
@@ -179,12 +193,6 @@ impl KeyWrapper for AgeRecipients {
             .map_err(|problem| Error::BadRecipient { recipient: name.clone(), problem })?;
         Ok(Some(Wrapped { recipient: recipient.clone(), encrypted }))
     }
-}
-
-/// Whether someone took the wrong half of a key pair.
-fn is_private(recipient: &str) -> bool {
-    let recipient = recipient.to_ascii_uppercase();
-    recipient.contains("AGE-SECRET-KEY") || recipient.contains("AGE-PLUGIN-") || recipient.contains("PRIVATE KEY")
 }
 
 fn encrypt(recipient: &str, plain: &[u8]) -> Result<String, &'static str> {

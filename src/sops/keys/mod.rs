@@ -26,8 +26,6 @@ pub struct MasterKey {
     /// The encrypted data key as the file holds it, empty where the file has none: armored for age and PGP, base64 for
     /// AWS and GCP, and so on.
     pub encrypted: String,
-    /// When the key was added, as the file says it; age keys have none.
-    pub created_at: Option<String>,
 }
 
 /// Something that opens master keys: a set of age identities, a KMS with credentials.
@@ -126,22 +124,35 @@ impl KeyWrapper for Vec<Box<dyn KeyWrapper>> {
     }
 }
 
-/// The data key of a file.
+/// Master keys of one file that may fail before the rest is left alone. Each may cost a call and its timeout, and a crafted
+/// file lists a thousand; real ones have a handful, of which some are of accounts that are not ours.
+const MOST_FAILURES: usize = 50;
+
+/// The data key of a file. A key that failed is not asked again for the same group: all its entries open the same thing.
 ///
 /// # Errors
 /// [`Error::NoMatchingKey`], or the first error of a source where that kept the file shut.
 pub(super) async fn data_key(metadata: &Metadata, keys: &dyn KeySource) -> Result<SecretValue, Error> {
     let mut shares = Vec::new();
     let mut first_error = None;
+    let mut failures_left = MOST_FAILURES;
     for group in &metadata.groups {
-        for listed in group {
-            match keys.open(&listed.key).await {
+        let mut failed: Vec<&Recipient> = Vec::new();
+        for Listed { key, entry: _ } in group {
+            if failures_left == 0 || failed.iter().any(|other| other.is_same_key(&key.recipient)) {
+                continue;
+            }
+            match keys.open(key).await {
                 Ok(Some(share)) => {
                     shares.push(share);
                     break;
                 }
                 Ok(None) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => {
+                    first_error = first_error.or(Some(error));
+                    failed.push(&key.recipient);
+                    failures_left -= 1;
+                }
             }
         }
         if shares.len() == metadata.threshold {

@@ -55,7 +55,9 @@ pub struct AwsKmsKey {
 }
 
 /// Who a data key is encrypted to. Nothing in it is authenticated where it comes from a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// What is shown of it is never the private half of a key, which somebody may have written in the place of the public one.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Recipient {
     /// `age1…`, or the public half of an SSH key: `ssh-ed25519 …`, `ssh-rsa …`.
     Age(String),
@@ -141,20 +143,63 @@ pub(super) fn age_key(recipient: &str) -> String {
     recipient.to_ascii_lowercase()
 }
 
-impl fmt::Display for Recipient {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Recipient {
+    /// Whether someone took the wrong half of a key pair.
+    pub(super) fn is_private(&self) -> bool {
+        const BEGINNINGS: [&str; 3] = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN"];
+        let text = self.text().trim().to_ascii_uppercase();
         match self {
-            Self::Age(recipient) => formatter.write_str(recipient),
-            Self::AwsKms(AwsKmsKey { arn, role: _, context: _, profile: _ }) => formatter.write_str(arn),
-            Self::GcpKms { resource_id } => formatter.write_str(resource_id),
+            // No public half holds these words, wherever they stand.
+            Self::Age(_) => BEGINNINGS.into_iter().chain(["PRIVATE KEY"]).any(|words| text.contains(words)),
+            // The name of a key may.
+            Self::AwsKms(_)
+            | Self::GcpKms { .. }
+            | Self::AzureKeyVault { .. }
+            | Self::VaultTransit { .. }
+            | Self::HuaweiKms { .. }
+            | Self::Pgp { .. } => BEGINNINGS.into_iter().any(|words| text.starts_with(words)),
+        }
+    }
+
+    /// How the key is called, whatever that is.
+    fn text(&self) -> String {
+        match self {
+            Self::Age(recipient) => recipient.clone(),
+            Self::AwsKms(AwsKmsKey { arn, role: _, context: _, profile: _ }) => arn.clone(),
+            Self::GcpKms { resource_id } => resource_id.clone(),
             Self::AzureKeyVault { vault_url, name, version } => {
-                write!(formatter, "{}/keys/{name}/{version}", vault_url.trim_end_matches('/'))
+                format!("{}/keys/{name}/{version}", vault_url.trim_end_matches('/'))
             }
             Self::VaultTransit { address, engine_path, key_name } => {
-                write!(formatter, "{}/v1/{engine_path}/keys/{key_name}", address.trim_end_matches('/'))
+                format!("{}/v1/{engine_path}/keys/{key_name}", address.trim_end_matches('/'))
             }
-            Self::HuaweiKms { key_id } => formatter.write_str(key_id),
-            Self::Pgp { fingerprint } => formatter.write_str(fingerprint),
+            Self::HuaweiKms { key_id } => key_id.clone(),
+            Self::Pgp { fingerprint } => fingerprint.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_private() {
+            return formatter.write_str("(a private key, not shown)");
+        }
+        formatter.write_str(&self.text())
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // How it is reached is part of what it is.
+            Self::AwsKms(key) if !self.is_private() => fmt::Debug::fmt(key, formatter),
+            Self::Age(_)
+            | Self::AwsKms(_)
+            | Self::GcpKms { .. }
+            | Self::AzureKeyVault { .. }
+            | Self::VaultTransit { .. }
+            | Self::HuaweiKms { .. }
+            | Self::Pgp { .. } => write!(formatter, "{:?}({self})", self.kind()),
         }
     }
 }

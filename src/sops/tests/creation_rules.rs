@@ -260,3 +260,22 @@ async fn a_file_by_our_reading_of_the_rules_is_as_one_of_sops() {
         assert_eq!(shape(&ours), shape(&theirs), "{rule}");
     }
 }
+
+/// The words that YAML 1.1 has for truth are taken for it where truth is asked for, quoted or not; `"true"` is text.
+#[test]
+fn truth_is_written_in_the_words_of_sops() {
+    let recipient = &Identity::generate().recipient;
+    let yes = ["true", "True", "TRUE", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "'yes'", "\"on\""];
+    let no = ["false", "False", "FALSE", "n", "N", "no", "No", "NO", "off", "Off", "OFF", "'no'", "~", ""];
+    for (word, expected) in yes.map(|word| (word, true)).into_iter().chain(no.map(|word| (word, false))) {
+        let rule = format!("age: {recipient}\nmac_only_encrypted: {word}");
+        let theirs = String::from_utf8(encrypt_bytes_under(&rule, Format::Yaml, b"a: 1\n")).unwrap();
+        assert_eq!(theirs.contains("mac_only_encrypted: true"), expected, "{word}");
+        let text = format!("creation_rules:\n  - age: {recipient}\n    mac_only_encrypted: {word}\n");
+        assert_eq!(resolved(&text, "f").mac_only_encrypted, expected, "{word}");
+    }
+    for word in ["perhaps", "'true'", "1", "yEs", "[]"] {
+        let text = format!("creation_rules: [{{age: a, mac_only_encrypted: {word}}}]\n");
+        assert!(matches!(rules(&text).for_file("f"), Err(Error::BadCreationRules { .. })), "{word}");
+    }
+}

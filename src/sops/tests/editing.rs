@@ -338,3 +338,24 @@ async fn a_new_data_key_seals_everything_anew() {
         }
     }
 }
+
+/// A change that is refused leaves nothing behind, not even the maps and lists on its way.
+#[tokio::test]
+async fn a_change_that_is_refused_changes_nothing() {
+    let plain = "a: null\nm: {n: }\nl: [null]\nother: 1\n";
+    for path in [
+        Path::key("a").at(3),
+        Path::key("a").then("b").at(1),
+        Path::key("a").at(0).at(1),
+        Path::key("m").then("n").at(1),
+        Path::key("m").then("new").at(1),
+        Path::key("l").at(0).then("k").at(7),
+        Path::key("l").at(1).at(1),
+    ] {
+        let mut parsed = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
+        let before = parsed.to_file().unwrap();
+        assert!(matches!(parsed.set(&path, Value::integer(1)), Err(Error::BadPath { .. })), "{path}");
+        let after = parsed.to_file().unwrap();
+        assert!(after.equals(before.expose()), "{path}\n{}", String::from_utf8_lossy(after.expose()));
+    }
+}

@@ -194,3 +194,19 @@ async fn binary_files_hold_any_bytes() {
         }
     }
 }
+
+/// A list that has lost lines is told by its name in the file.
+#[test]
+fn a_list_with_gaps_is_told_by_its_path() {
+    for (lines, expected) in [
+        ("sops_age__list_1__map_enc=x\n", "sops.age"),
+        (
+            "sops_key_groups__list_0__map_kms__list_0__map_arn=a\nsops_key_groups__list_0__map_kms__list_2__map_arn=b\n",
+            "sops.key_groups__list_0__map_kms",
+        ),
+    ] {
+        let file = format!("a=b\nsops_lastmodified=2024-01-02T03:04:05Z\n{lines}");
+        let said = Encrypted::parse(Format::Dotenv, file.as_bytes()).err().unwrap().to_string();
+        assert!(said.contains(&format!("`{expected}` has elements missing")), "{said}");
+    }
+}

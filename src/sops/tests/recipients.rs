@@ -229,21 +229,6 @@ async fn a_file_for_pgp_alone_says_why_it_stays_shut() {
     assert!(error.to_string().contains("PGP"), "{error}");
 }
 
-#[tokio::test]
-async fn a_data_key_that_is_kept_opens_the_file_again_and_no_other() {
-    let one = Identity::generate();
-    let (file, other) = (encrypt(&one, "", Format::Yaml, PLAIN), encrypt(&one, "", Format::Yaml, PLAIN));
-    let encrypted = Encrypted::parse(Format::Yaml, file.as_bytes()).unwrap();
-    let key = encrypted.data_key(&one.keys()).await.unwrap();
-    assert_eq!(encrypted.decrypt_with(&key).unwrap().get("a").unwrap().expose(), b"secret");
-    let mut editor = Editor::open(Format::Yaml, file.as_bytes(), &one.keys()).await.unwrap();
-    editor.set(&Path::key("a"), Value::integer(2)).unwrap();
-    let edited = Encrypted::parse(Format::Yaml, &editor.save(now()).unwrap()).unwrap();
-    assert_eq!(edited.decrypt_with(&key).unwrap().get("a").unwrap().expose(), b"2");
-    let other = Encrypted::parse(Format::Yaml, other.as_bytes()).unwrap();
-    assert!(matches!(other.decrypt_with(&key), Err(Error::DecryptFailed { .. })));
-}
-
 /// A stand-in for a KMS: what it wraps is the key itself, turned around.
 struct Mirror;
 

@@ -1,7 +1,7 @@
 //! Files that somebody changed: each change is found, by the value's own seal or by the MAC, and the text of the error
 //! gives nothing away.
 
-use super::oracle::{Identity, decrypt, encrypt, text};
+use super::oracle::{Identity, Workplace, decrypt, encrypt, text};
 use crate::sops::{Encrypted, Error, Format};
 
 /// Stands in every value; no error may hold it.
@@ -223,4 +223,27 @@ fn plaintext_files_are_refused_as_such() {
     }
     let error = Encrypted::parse(Format::Json, format!("{{\"password\": \"{CANARY}\"}}").as_bytes()).err().unwrap();
     assert!(matches!(error, Error::NotEncrypted), "{error}");
+}
+
+/// What the module's page says of the format: the type of a value is authenticated by nothing, here and in `sops`.
+#[tokio::test]
+async fn a_type_can_be_changed_where_the_text_is_the_same_in_both() {
+    let identity = Identity::generate();
+    let file = encrypt(&identity, "", Format::Yaml, "a: 'True'\nb: '5'\nc: 'true'\nd: '05'\n");
+    let retagged = |name: &str, kind: &str| -> String {
+        let line = file.lines().find(|line| line.starts_with(&format!("{name}: "))).unwrap();
+        file.replace(line, &line.replace("type:str", &format!("type:{kind}")))
+    };
+    let workplace = Workplace::new(Format::Yaml, &[&identity.secret]);
+    for (name, kind, expected) in [("a", "bool", "true"), ("b", "int", "5"), ("b", "float", "5")] {
+        let changed = retagged(name, kind);
+        assert_eq!(text(&decrypt(&identity, Format::Yaml, &changed).await.unwrap(), name).unwrap(), expected);
+        workplace.decrypt(changed.as_bytes()).unwrap();
+    }
+    for (name, kind) in [("c", "bool"), ("d", "int"), ("a", "comment")] {
+        let changed = retagged(name, kind);
+        let error = decrypt(&identity, Format::Yaml, &changed).await.err().unwrap();
+        assert!(matches!(error, Error::MacMismatch), "{name} as {kind}: {error}");
+        assert!(workplace.decrypt(changed.as_bytes()).is_err(), "{name} as {kind}");
+    }
 }

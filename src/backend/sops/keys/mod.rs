@@ -88,7 +88,7 @@ impl KeySource for Keyring {
     }
 
     async fn open(&self, master_key: &MasterKey) -> Result<Option<SecretValue>, sops::Error> {
-        let MasterKey { recipient, encrypted, created_at: _ } = master_key;
+        let MasterKey { recipient, encrypted } = master_key;
         let answer = match recipient {
             Recipient::Age(_) => return self.age.open(master_key).await,
             Recipient::AwsKms(key) => {

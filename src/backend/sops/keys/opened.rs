@@ -88,7 +88,7 @@ async fn forget_in_time(keys: Weak<Mutex<Keys>>, mut next: Instant) {
 
 /// The entry as a whole: with another context or role it is another question.
 fn name(master_key: &MasterKey) -> [u8; 32] {
-    let MasterKey { recipient, encrypted, created_at: _ } = master_key;
+    let MasterKey { recipient, encrypted } = master_key;
     Sha256::new().chain_update(format!("{recipient:?}")).chain_update([0]).chain_update(encrypted).finalize().into()
 }
 
@@ -110,7 +110,7 @@ mod tests {
     fn entry(context: &str, encrypted: &str) -> MasterKey {
         let context = BTreeMap::from([("stage".to_owned(), context.to_owned())]);
         let recipient = Recipient::AwsKms(AwsKmsKey { arn: "arn".into(), context, ..AwsKmsKey::default() });
-        MasterKey { recipient, encrypted: encrypted.into(), created_at: None }
+        MasterKey { recipient, encrypted: encrypted.into() }
     }
 
     #[tokio::test(start_paused = true)]
