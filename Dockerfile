@@ -14,9 +14,11 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY .ci/build-release .ci/
 COPY e2e/Cargo.toml e2e/
-RUN mkdir --parents src/bin e2e/src \
+COPY sops-bench/Cargo.toml sops-bench/
+RUN mkdir --parents src/bin e2e/src sops-bench/src \
     && touch src/lib.rs e2e/src/lib.rs \
-    && echo 'fn main() {}' | tee src/bin/atmos-secrets-operator.rs src/bin/kubectl-atmos_secret.rs > e2e/src/main.rs \
+    && echo 'fn main() {}' \
+        | tee src/bin/atmos-secrets-operator.rs src/bin/kubectl-atmos_secret.rs e2e/src/main.rs > sops-bench/src/main.rs \
     && .ci/build-release \
     # The files that are copied next may be older than these stubs, and cargo goes by time.
     && cargo clean --release --package atmos-secrets-operator

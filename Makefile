@@ -53,7 +53,8 @@ tools: build ## Build the pinned test servers, once
 .PHONY: bench
 bench: build ## Measure the operator against the API server's own write floor (about 20 minutes)
 	@"$(programs)/e2e" tools $(cluster_tools) >/dev/null
-	cargo build --release --bin atmos-secrets-operator
+	cargo build --release --package atmos-secrets-operator --package sops-bench \
+		--bin atmos-secrets-operator --bin sops-bench
 	"$(programs)/e2e" bench $(BENCH_ARGUMENTS)
 
 .PHONY: crds

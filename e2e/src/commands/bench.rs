@@ -3,6 +3,7 @@
 //! Times say something about one machine on one day. So each figure is set against a floor that is measured in the same
 //! run: the same writes, made by a writer that does nothing else. Calls are counted in the API server's audit log.
 
+mod decrypt;
 mod floor;
 mod latency;
 mod load;
@@ -11,9 +12,11 @@ mod outside;
 mod quiet;
 mod report;
 mod responder;
+mod resync;
+mod sops;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use e2e::{ControlPlane, Options};
@@ -32,9 +35,18 @@ pub(crate) struct Arguments {
     /// How many keys the largest store outside the cluster has
     #[arg(long, default_value_t = 5000, value_name = "N")]
     keys: usize,
+    /// How many values the SOPS file has
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    values: usize,
+    /// How many Stacks want the value of it that changes
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    wanting: usize,
     /// The operator to measure; build it with `cargo build --release`
     #[arg(long, default_value = "target/release/atmos-secrets-operator", value_name = "FILE")]
     operator: PathBuf,
+    /// What calls the SOPS library; build it with `cargo build --release --package sops-bench`
+    #[arg(long, default_value = "target/release/sops-bench", value_name = "FILE")]
+    sops_bench: PathBuf,
     /// Write the figures as JSON too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -44,9 +56,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { stacks, keys, operator, json, document } = arguments;
-    let program = std::path::absolute(&operator)?;
-    anyhow::ensure!(program.is_file(), "there is no {}; build it with: cargo build --release", program.display());
+    let Arguments { stacks, keys, values, wanting, operator, sops_bench, json, document } = arguments;
+    let program = built(&operator, "cargo build --release")?;
+    let sops_bench = built(&sops_bench, "cargo build --release --package sops-bench")?;
     let mut report = Report::of_this_machine();
     for (number, count) in stacks.iter().enumerate() {
         say(format_args!("{count} Stacks: starting a control plane with fsync on"));
@@ -58,10 +70,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             idle.stop().await?;
         }
         say(format_args!("{count} Stacks: the floor, 64 connections"));
-        let before = floor::measure(&control_plane, "floor-before", *count).await?;
+        let before = floor::creations(&control_plane, "floor-before", *count).await?;
         let mut cold = cold(&control_plane, &program, *count, &mut report, number == 0).await?;
         say(format_args!("{count} Stacks: the floor once more"));
-        let after = floor::measure(&control_plane, "floor-after", *count).await?;
+        let after = floor::creations(&control_plane, "floor-after", *count).await?;
         cold.floors = vec![before, after];
         report.cold.push(cold);
     }
@@ -72,6 +84,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     say(format_args!("edits beside a store that hangs"));
     let control_plane = prepared().await?;
     report.neighbours = Some(outside::neighbours(&control_plane, &program).await?);
+    drop(control_plane);
+    say(format_args!("decryption of a file of {values} values"));
+    report.decrypt = Some(decrypt::measure(&sops_bench, values).await?);
+    say(format_args!("one value changes that {wanting} Stacks want"));
+    let control_plane = prepared().await?;
+    report.resync = Some(resync::measure(&control_plane, &program, values, wanting).await?);
+    drop(control_plane);
     let table = table::of(&report);
     print(format_args!("{table}"));
     if let Some(file) = json {
@@ -84,6 +103,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         say(format_args!("the table is in {}", file.display()));
     }
     Ok(())
+}
+
+/// The whole path of a program that somebody has built before.
+fn built(program: &Path, with: &str) -> anyhow::Result<PathBuf> {
+    let program = std::path::absolute(program)?;
+    anyhow::ensure!(program.is_file(), "there is no {}; build it with: {with}", program.display());
+    Ok(program)
 }
 
 /// How long memory is given to settle before it is read.
@@ -100,7 +126,7 @@ async fn prepared() -> anyhow::Result<ControlPlane> {
 /// From the start of the operator to the last Secret and the last status.
 async fn cold(
     control_plane: &ControlPlane,
-    program: &std::path::Path,
+    program: &Path,
     count: usize,
     report: &mut Report,
     with_details: bool,

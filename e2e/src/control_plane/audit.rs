@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// Level Metadata, one event per request; a watch has one when it starts and one when it ends.
@@ -41,6 +42,8 @@ pub struct AuditEvent {
     pub uri: String,
     /// Whether the answer has ended.
     pub stage: Stage,
+    /// When the server reached that stage, by its own clock.
+    pub at: Timestamp,
 }
 
 /// The stages that this audit policy keeps.
@@ -83,7 +86,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<AuditEvent>> {
         .map(|line| {
             let entry: Entry =
                 serde_json::from_str(line).with_context(|| format!("could not read the audit event {line}"))?;
-            Ok(AuditEvent::from(entry))
+            AuditEvent::try_from(entry).with_context(|| format!("could not read the audit event {line}"))
         })
         .collect()
 }
@@ -101,6 +104,7 @@ struct Entry {
     user_agent: String,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
+    stage_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -124,11 +128,23 @@ struct ResponseStatus {
     code: u16,
 }
 
-impl From<Entry> for AuditEvent {
-    fn from(entry: Entry) -> Self {
-        let Entry { stage, uri, verb, user, impersonated_user, user_agent, object_ref, response_status } = entry;
+impl TryFrom<Entry> for AuditEvent {
+    type Error = anyhow::Error;
+
+    fn try_from(entry: Entry) -> anyhow::Result<Self> {
+        let Entry {
+            stage,
+            uri,
+            verb,
+            user,
+            impersonated_user,
+            user_agent,
+            object_ref,
+            response_status,
+            stage_timestamp,
+        } = entry;
         let ObjectRef { resource, subresource, namespace, name } = object_ref.unwrap_or_default();
-        Self {
+        Ok(Self {
             user: impersonated_user.unwrap_or(user).username,
             verb,
             resource,
@@ -139,7 +155,8 @@ impl From<Entry> for AuditEvent {
             user_agent,
             uri,
             stage,
-        }
+            at: stage_timestamp.parse()?,
+        })
     }
 }
 
@@ -147,7 +164,7 @@ impl From<Entry> for AuditEvent {
 mod tests {
     use super::*;
 
-    const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/secrets/b","verb":"get","user":{"username":"admin","groups":["system:masters"]},"impersonatedUser":{"username":"alice"},"sourceIPs":["127.0.0.1"],"userAgent":"kubectl","objectRef":{"resource":"secrets","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":403}}"#;
+    const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/secrets/b","verb":"get","user":{"username":"admin","groups":["system:masters"]},"impersonatedUser":{"username":"alice"},"sourceIPs":["127.0.0.1"],"userAgent":"kubectl","objectRef":{"resource":"secrets","namespace":"a","name":"b","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":403},"requestReceivedTimestamp":"2026-01-02T03:04:05.000001Z","stageTimestamp":"2026-01-02T03:04:05.000006Z"}"#;
 
     #[test]
     fn an_unfinished_line_is_left_for_later() -> anyhow::Result<()> {
@@ -173,6 +190,7 @@ mod tests {
             user_agent: "kubectl".to_owned(),
             uri: "/api/v1/namespaces/a/secrets/b".to_owned(),
             stage: Stage::ResponseComplete,
+            at: "2026-01-02T03:04:05.000006Z".parse()?,
         };
         assert_eq!(events, [expected]);
         Ok(())

@@ -87,6 +87,52 @@ pub(super) fn stack(number: usize, refresh: Option<&str>) -> Value {
     })
 }
 
+/// Creates Stacks over as many connections as other writers have.
+pub(super) async fn create_stacks(
+    control_plane: &ControlPlane,
+    namespace: &str,
+    wanted: impl IntoIterator<Item = Value>,
+) -> anyhow::Result<()> {
+    let (api, parameters) = (stacks(control_plane, namespace).await?, PostParams::default());
+    futures::stream::iter(wanted)
+        .map(|stack| {
+            let (api, parameters) = (&api, &parameters);
+            async move {
+                api.create(parameters, &serde_json::from_value(stack)?).await?;
+                anyhow::Ok(())
+            }
+        })
+        .buffer_unordered(CONNECTIONS)
+        .try_collect::<Vec<()>>()
+        .await?;
+    Ok(())
+}
+
+/// Until every Stack of the namespace is ready.
+pub(super) async fn wait_all_ready(control_plane: &ControlPlane, namespace: &str) -> anyhow::Result<()> {
+    let stacks = stacks(control_plane, namespace).await?;
+    wait_until("every Stack to be ready", LIMIT, async || {
+        let list = stacks.list(&ListParams::default().match_any()).await?;
+        let ready = list.items.iter().filter(|stack| is_ready(&stack.data)).count();
+        anyhow::ensure!(ready == list.items.len(), "{ready} of {} are ready", list.items.len());
+        anyhow::Ok(())
+    })
+    .await
+}
+
+pub(super) async fn apply(control_plane: &ControlPlane, documents: &[Value]) -> anyhow::Result<()> {
+    let texts: Vec<String> = documents.iter().map(Value::to_string).collect();
+    control_plane.apply_yaml(&texts.join("\n---\n")).await
+}
+
+/// An object with the fields of another one, too.
+pub(super) fn merged(mut object: Value, more: &Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more.clone());
+    }
+    object
+}
+
 impl Load {
     /// Creates a namespace with its stores, values and Stacks.
     pub(super) async fn create(
@@ -96,9 +142,8 @@ impl Load {
         grant: Grant,
         refresh: Option<&str>,
     ) -> anyhow::Result<Self> {
-        control_plane.apply_yaml(&prepared(namespace, grant)?).await?;
+        apply(control_plane, &prepared(namespace, grant)?).await?;
         let values: Api<Secret> = Api::namespaced(control_plane.client().await?, namespace);
-        let stacks = stacks(control_plane, namespace).await?;
         let parameters = PostParams::default();
         futures::stream::iter(0..count)
             .map(|number| {
@@ -118,17 +163,7 @@ impl Load {
             .buffer_unordered(CONNECTIONS)
             .try_collect::<Vec<()>>()
             .await?;
-        futures::stream::iter(0..count)
-            .map(|number| {
-                let (stacks, parameters) = (&stacks, &parameters);
-                async move {
-                    stacks.create(parameters, &serde_json::from_value(stack(number, refresh))?).await?;
-                    anyhow::Ok(())
-                }
-            })
-            .buffer_unordered(CONNECTIONS)
-            .try_collect::<Vec<()>>()
-            .await?;
+        create_stacks(control_plane, namespace, (0..count).map(|number| stack(number, refresh))).await?;
         Ok(Self { namespace: namespace.to_owned(), count })
     }
 
@@ -147,14 +182,7 @@ impl Load {
             anyhow::ensure!(started.elapsed() < LIMIT, "the cold sync did not end");
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let stacks = stacks(control_plane, &self.namespace).await?;
-        wait_until("every Stack to be ready", LIMIT, async || {
-            let list = stacks.list(&ListParams::default().match_any()).await?;
-            let ready = list.items.iter().filter(|stack| is_ready(&stack.data)).count();
-            anyhow::ensure!(ready == self.count, "{ready} of {} are ready", self.count);
-            anyhow::Ok(())
-        })
-        .await?;
+        wait_all_ready(control_plane, &self.namespace).await?;
         Ok(started.elapsed().as_secs_f64())
     }
 }
@@ -169,7 +197,7 @@ pub(super) fn is_ready(stack: &Value) -> bool {
 }
 
 /// The namespace, its grant and its stores. The SOPS file and its public identity are those of the quickstart.
-fn prepared(namespace: &str, grant: Grant) -> anyhow::Result<String> {
+fn prepared(namespace: &str, grant: Grant) -> anyhow::Result<Vec<Value>> {
     let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
     let file = std::fs::read_to_string(quickstart.join("secrets/plat-ue1-prod.enc.yaml"))?;
     let identity = std::fs::read_to_string(quickstart.join("PUBLIC-demo-identity.txt"))?;
@@ -182,7 +210,7 @@ fn prepared(namespace: &str, grant: Grant) -> anyhow::Result<String> {
         Grant::GetOnly => json!(["get"]),
     };
     let metadata = |name: &str| json!({"name": name, "namespace": namespace});
-    let documents = [
+    Ok(vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata("operator"), "rules": [
             {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs},
@@ -200,7 +228,5 @@ fn prepared(namespace: &str, grant: Grant) -> anyhow::Result<String> {
         json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store", "metadata": metadata("files"),
             "spec": {"sops": {"source": {"configMaps": ["sops-files"]},
                 "age": {"keys": [{"secret": "sops-age-key", "key": "age.agekey"}]}}, "minRefreshInterval": "10s"}}),
-    ];
-    let texts: Vec<String> = documents.iter().map(Value::to_string).collect();
-    Ok(texts.join("\n---\n"))
+    ])
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use e2e::{ControlPlane, Fault, FaultProxy, Matching, wait_until};
-use futures::{StreamExt, TryStreamExt};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::latency;
-use super::load::{CONNECTIONS, Grant, Load, is_ready, stacks};
+use super::load::{Grant, Load, apply, create_stacks, merged, stacks, wait_all_ready};
 use super::operator::Operator;
 use super::report::{Latency, Neighbours, StoreRefresh};
 use super::responder::Responder;
@@ -63,16 +62,10 @@ impl Kind {
             json!({"region": "us-east-1", "endpoint": url, "auth": {"secret": {"name": "credentials"}}})
         };
         let seconds = format!("{}s", INTERVAL.as_secs());
-        let mut spec = json!({"prefix": format!("{start}{name}"), "minRefreshInterval": seconds, self.field: provider});
-        merge(&mut spec, more);
+        let spec = json!({"prefix": format!("{start}{name}"), "minRefreshInterval": seconds, self.field: provider});
+        let spec = merged(spec, more);
         json!({"apiVersion": "secrets.atmos.tools/v1alpha1", "kind": "Store",
             "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
-    }
-}
-
-fn merge(object: &mut Value, more: &Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend(more.clone());
     }
 }
 
@@ -108,38 +101,6 @@ async fn prepare(control_plane: &ControlPlane) -> anyhow::Result<()> {
     apply(control_plane, &documents).await
 }
 
-async fn apply(control_plane: &ControlPlane, documents: &[Value]) -> anyhow::Result<()> {
-    let texts: Vec<String> = documents.iter().map(Value::to_string).collect();
-    control_plane.apply_yaml(&texts.join("\n---\n")).await
-}
-
-async fn create(control_plane: &ControlPlane, wanted: Vec<Value>) -> anyhow::Result<()> {
-    let (api, parameters) = (stacks(control_plane, NAMESPACE).await?, PostParams::default());
-    futures::stream::iter(wanted)
-        .map(|stack| {
-            let (api, parameters) = (&api, &parameters);
-            async move {
-                api.create(parameters, &serde_json::from_value(stack)?).await?;
-                anyhow::Ok(())
-            }
-        })
-        .buffer_unordered(CONNECTIONS)
-        .try_collect::<Vec<()>>()
-        .await?;
-    Ok(())
-}
-
-async fn wait_ready(control_plane: &ControlPlane) -> anyhow::Result<()> {
-    let api = stacks(control_plane, NAMESPACE).await?;
-    wait_until("every Stack with a store outside the cluster to be ready", LIMIT, async || {
-        let list = api.list(&ListParams::default().match_any()).await?;
-        let ready = list.items.iter().filter(|stack| is_ready(&stack.data)).count();
-        anyhow::ensure!(ready == list.items.len(), "{ready} of {} are ready", list.items.len());
-        anyhow::Ok(())
-    })
-    .await
-}
-
 /// Refreshes of each kind of store, and of a large one with `keys` keys, with and without the pace that is usual.
 pub(super) async fn refreshes(
     control_plane: &ControlPlane,
@@ -159,9 +120,9 @@ pub(super) async fn refreshes(
         let name = format!("{LARGE}-{number}");
         stack(&name, LARGE, &name, KEYS_OF_A_STACK.min(keys - number * KEYS_OF_A_STACK))
     });
-    create(control_plane, sharing.chain(large).collect()).await?;
+    create_stacks(control_plane, NAMESPACE, sharing.chain(large)).await?;
     let operator = start(control_plane, program).await?;
-    wait_ready(control_plane).await?;
+    wait_all_ready(control_plane, NAMESPACE).await?;
     let few = KINDS.iter().map(|kind| round(&responder, kind, kind.name, FEW, SHARING));
     let mut measured = futures::future::try_join_all(few).await?;
     let stacks = keys.div_ceil(KEYS_OF_A_STACK);
@@ -222,10 +183,10 @@ pub(super) async fn neighbours(control_plane: &ControlPlane, program: &Path) -> 
     // No call is given up while edits are measured.
     apply(control_plane, &[secrets_manager.store("hung", &proxy.url(), &json!({"timeout": "5m"}))]).await?;
     let wanted = (0..HUNG).map(|number| stack(&format!("hung-{number}"), "hung", &format!("hung-{number}"), 1));
-    create(control_plane, wanted.collect()).await?;
+    create_stacks(control_plane, NAMESPACE, wanted).await?;
     let beside = Load::create(control_plane, "beside", BESIDE, Grant::Watch, None).await?;
     let operator = start(control_plane, program).await?;
-    wait_ready(control_plane).await?;
+    wait_all_ready(control_plane, NAMESPACE).await?;
     beside.wait_until_ready(control_plane, Instant::now()).await?;
 
     let before = latency::measure(control_plane, &beside, "before").await?;
@@ -247,7 +208,7 @@ pub(super) async fn neighbours(control_plane: &ControlPlane, program: &Path) -> 
     all_wait().await.context("the store did not hang all the time")?;
     hung.remove();
     proxy.cut_connections();
-    wait_ready(control_plane).await?;
+    wait_all_ready(control_plane, NAMESPACE).await?;
     let after = latency::measure(control_plane, &beside, "after").await?;
     operator.stop().await?;
     let Latency { edits, .. } = during;

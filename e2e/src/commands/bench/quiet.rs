@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::ControlPlane;
-use e2e::control_plane::AuditMark;
+use e2e::control_plane::{AuditEvent, AuditMark};
 
 use super::load::{Grant, Load};
 use super::operator::Operator;
@@ -29,11 +29,18 @@ pub(super) fn count(control_plane: &ControlPlane, mark: AuditMark) -> anyhow::Re
         requests.total += 1;
         if is_question(&event.resource) {
             requests.questions += 1;
-        } else if matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection") {
+        } else if is_write(event) {
             requests.writes += 1;
         }
     }
     Ok(requests)
+}
+
+/// Whether the operator asked to store something.
+pub(super) fn is_write(event: &AuditEvent) -> bool {
+    event.user == OPERATOR
+        && !is_question(&event.resource)
+        && matches!(event.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
 }
 
 /// Whether a request only asks what the caller may do, or who it is. It is a POST, and stores nothing

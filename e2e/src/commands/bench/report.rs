@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) latency: Option<Latency>,
     pub(super) stores: Vec<StoreRefresh>,
     pub(super) neighbours: Option<Neighbours>,
+    pub(super) decrypt: Option<Decrypt>,
+    pub(super) resync: Option<Resync>,
 }
 
 /// A cold sync.
@@ -101,6 +103,76 @@ pub(super) struct Neighbours {
     pub(super) hung: Latency,
 }
 
+/// How long something took that was done again and again.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Timing {
+    pub(super) repetitions: usize,
+    pub(super) least_milliseconds: f64,
+    pub(super) median_milliseconds: f64,
+    pub(super) most_milliseconds: f64,
+}
+
+/// Decryption of one SOPS file.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Decrypt {
+    pub(super) values: usize,
+    /// Of the file.
+    pub(super) bytes: u64,
+    /// The real `sops`, as a process.
+    pub(super) process: Timing,
+    /// A process of it that does nothing.
+    pub(super) start: Timing,
+    /// One call of the library, from the identity and the file in memory.
+    pub(super) library: Timing,
+    /// One that is given the data key.
+    pub(super) data_key_at_hand: Timing,
+}
+
+/// One value of a SOPS file changes that all Stacks want.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Resync {
+    pub(super) stacks: usize,
+    /// In the file.
+    pub(super) values: usize,
+    /// Seconds that the same writes took without the operator, before and after.
+    pub(super) floors: Vec<f64>,
+    /// From the change of the file until the last write was answered.
+    pub(super) seconds: f64,
+    pub(super) processor_seconds: f64,
+    /// Of the file that changed.
+    pub(super) decryptions: u64,
+    pub(super) requests: Requests,
+}
+
+impl Timing {
+    /// Of the seconds that each repetition took.
+    pub(super) fn of(seconds: &[f64]) -> Self {
+        Self {
+            repetitions: seconds.len(),
+            least_milliseconds: least(seconds) * 1000.0,
+            median_milliseconds: median(seconds) * 1000.0,
+            most_milliseconds: most(seconds) * 1000.0,
+        }
+    }
+}
+
+impl Decrypt {
+    /// What `sops` takes after it has started, in milliseconds, if that can be told apart.
+    pub(super) fn without_start(&self) -> f64 {
+        (self.process.median_milliseconds - self.start.median_milliseconds).max(0.0)
+    }
+
+    /// How many calls of the library one process takes.
+    pub(super) fn ratio(&self) -> f64 {
+        self.process.median_milliseconds / self.library.median_milliseconds
+    }
+
+    /// The same for what the process does after it has started.
+    pub(super) fn ratio_without_start(&self) -> f64 {
+        self.without_start() / self.library.median_milliseconds
+    }
+}
+
 impl StoreRefresh {
     /// The fewest calls that so many keys can be read with.
     pub(super) fn fewest_calls(&self) -> usize {
@@ -137,22 +209,26 @@ impl Report {
     }
 }
 
-impl Cold {
-    /// The median of the floors, in seconds. Of two it is the middle between them.
-    pub(super) fn floor(&self) -> f64 {
-        let mut floors = self.floors.clone();
-        floors.sort_by(f64::total_cmp);
-        let at = |index: usize| floors.get(index).copied().unwrap_or_default();
-        let half = floors.len() / 2;
-        if floors.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.saturating_sub(1)), at(half)) }
-    }
+/// The middle one; of an even number, what is between the two in the middle.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or_default();
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.saturating_sub(1)), at(half)) }
+}
 
-    /// By how much the floors differ, as a share of the median.
-    pub(super) fn noise(&self) -> f64 {
-        let least = self.floors.iter().copied().reduce(f64::min).unwrap_or_default();
-        let most = self.floors.iter().copied().reduce(f64::max).unwrap_or_default();
-        (most - least) / self.floor()
-    }
+/// By how much floors differ, as a share of the median.
+pub(super) fn noise(floors: &[f64]) -> f64 {
+    (most(floors) - least(floors)) / median(floors)
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().reduce(f64::min).unwrap_or_default()
+}
+
+fn most(values: &[f64]) -> f64 {
+    values.iter().copied().reduce(f64::max).unwrap_or_default()
 }
 
 /// Of the least squares; `None` if all lie at one place.
@@ -186,9 +262,25 @@ mod tests {
 
     #[test]
     fn the_floor_is_the_median() {
-        let cold = |floors: &[f64]| Cold { floors: floors.to_vec(), ..Cold::default() };
-        assert_eq!(cold(&[1.0, 3.0]).floor(), 2.0);
-        assert_eq!(cold(&[9.0, 1.0, 3.0]).floor(), 3.0);
-        assert_eq!(cold(&[1.0, 3.0]).noise(), 1.0);
+        assert_eq!(median(&[1.0, 3.0]), 2.0);
+        assert_eq!(median(&[9.0, 1.0, 3.0]), 3.0);
+        assert_eq!(noise(&[1.0, 3.0]), 1.0);
+    }
+
+    #[test]
+    fn a_start_counts_as_time_of_the_process_alone() {
+        let timing = |milliseconds: f64| Timing::of(&[milliseconds / 1000.0]);
+        let (process, start, library) = (timing(60.0), timing(20.0), timing(2.0));
+        let decrypt = Decrypt { process, start, library, ..Decrypt::default() };
+        assert_eq!((decrypt.ratio(), decrypt.without_start(), decrypt.ratio_without_start()), (30.0, 40.0, 20.0));
+        let noisy = Decrypt { process: start, start: process, library, ..Decrypt::default() };
+        assert_eq!(noisy.ratio_without_start(), 0.0);
+    }
+
+    #[test]
+    fn a_timing_shows_its_spread() {
+        let Timing { repetitions, least_milliseconds, median_milliseconds, most_milliseconds } =
+            Timing::of(&[0.5, 0.125, 0.25]);
+        assert_eq!((repetitions, least_milliseconds, median_milliseconds, most_milliseconds), (3, 125.0, 250.0, 500.0));
     }
 }

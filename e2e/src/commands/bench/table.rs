@@ -1,6 +1,8 @@
 //! The figures as a Markdown table, beside what they should be. A goal that is missed is shown as missed.
 
-use super::report::{Cold, Latency, Memory, Neighbours, Quiet, Report, Requests, StoreRefresh};
+use super::report::{
+    Cold, Decrypt, Latency, Memory, Neighbours, Quiet, Report, Requests, Resync, StoreRefresh, Timing, median, noise,
+};
 
 /// What [`put`] replaces in a document stands between these.
 const MARKS: [&str; 2] = ["<!-- figures of make bench -->", "<!-- end of the figures -->"];
@@ -17,6 +19,12 @@ mod goal {
     pub(super) const P99: f64 = 250.0;
     /// Edits beside a store that hangs against edits that nothing disturbs.
     pub(super) const NEIGHBOURS: f64 = 1.1;
+    /// A process of `sops` against one call of the library.
+    pub(super) const DECRYPT: f64 = 20.0;
+    /// Writes that a changed file causes against their floor.
+    pub(super) const RESYNC_RATIO: f64 = 1.5;
+    /// All Stacks want the same version of the file.
+    pub(super) const DECRYPTIONS: u64 = 1;
 }
 
 /// If the floors of one run differ by more than this, other things ran on the machine.
@@ -57,7 +65,7 @@ impl Rows {
 
 /// The table and what has to be said about it.
 pub(super) fn of(report: &Report) -> String {
-    let Report { processors, idle_memory, cold, quiet, latency, stores, neighbours } = report;
+    let Report { processors, idle_memory, cold, quiet, latency, stores, neighbours, decrypt, resync } = report;
     let mut rows = Rows::default();
     rows.fact("processors, shared with the API server, etcd and the writers", processors.to_string());
     for cold in cold {
@@ -83,13 +91,20 @@ pub(super) fn of(report: &Report) -> String {
     if let Some(neighbours) = neighbours {
         neighbour_rows(&mut rows, neighbours);
     }
+    if let Some(decrypt) = decrypt {
+        decrypt_rows(&mut rows, decrypt);
+    }
+    if let Some(resync) = resync {
+        resync_rows(&mut rows, resync);
+    }
     let mut text = markdown(&rows);
-    for cold in cold.iter().filter(|cold| cold.noise() > NOISE) {
+    let of_cold = cold.iter().map(|cold| (format!("run with {} Stacks", cold.stacks), noise(&cold.floors)));
+    let of_resync = resync.iter().map(|resync| ("run with the changed file".to_owned(), noise(&resync.floors)));
+    for (run, noise) in of_cold.chain(of_resync).filter(|(_, noise)| *noise > NOISE) {
         text.push_str(&format!(
-            "\nThe two floors of the run with {} Stacks differ by {:.0} %: something else ran on this machine, and the \
-             ratio is worth no more than that.\n",
-            cold.stacks,
-            cold.noise() * 100.0
+            "\nThe two floors of the {run} differ by {:.0} %: something else ran on this machine, and the ratio is worth \
+             no more than that.\n",
+            noise * 100.0
         ));
     }
     text.push('\n');
@@ -100,11 +115,10 @@ pub(super) fn of(report: &Report) -> String {
 fn cold_rows(rows: &mut Rows, cold: &Cold) {
     let Cold { stacks, floors, seconds, processor_seconds, memory, requests } = cold;
     let Requests { total, writes, questions: _, by_kind: _ } = requests;
-    let floor = cold.floor();
-    let both: Vec<String> = floors.iter().map(|floor| format!("{floor:.2}")).collect();
+    let floor = median(floors);
     rows.fact(
         format!("floor: {stacks} Secrets created, {stacks} statuses written, 64 connections, before and after"),
-        format!("{} s", both.join(" and ")),
+        both(floors),
     );
     rows.fact("floor, writes in a second", format!("{:.0}", (2 * stacks) as f64 / floor));
     rows.fact(format!("cold sync of {stacks} Stacks"), format!("{seconds:.2} s"));
@@ -175,6 +189,63 @@ fn neighbour_rows(rows: &mut Rows, neighbours: &Neighbours) {
         "≤ 1.1",
         ratio <= goal::NEIGHBOURS,
     );
+}
+
+fn decrypt_rows(rows: &mut Rows, decrypt: &Decrypt) {
+    let Decrypt { values, bytes, process, start, library, data_key_at_hand } = decrypt;
+    let kib = *bytes as f64 / 1024.0;
+    rows.fact(
+        format!("`sops decrypt` of a YAML file of {values} values, {kib:.0} KiB, as a process (fastest)"),
+        spread(*process),
+    );
+    rows.fact("start of such a process that does nothing, `sops --version` (fastest)", spread(*start));
+    rows.fact("`sops decrypt` without that start", milliseconds(decrypt.without_start()));
+    rows.fact("the same file in the library, age identity and MAC included (fastest)", spread(*library));
+    rows.fact("the same with the data key at hand, as under a key service (fastest)", spread(*data_key_at_hand));
+    let ratio = decrypt.ratio();
+    let met = ratio >= goal::DECRYPT;
+    rows.against("`sops decrypt` as a process ÷ the library", format!("{ratio:.1}"), "≥ 20", met);
+    rows.fact("`sops decrypt` without its start ÷ the library", format!("{:.1}", decrypt.ratio_without_start()));
+}
+
+fn resync_rows(rows: &mut Rows, resync: &Resync) {
+    let Resync { stacks, values, floors, seconds, processor_seconds, decryptions, requests } = resync;
+    let Requests { total, writes, questions: _, by_kind: _ } = requests;
+    rows.fact(
+        format!("floor: {stacks} Secrets and {stacks} statuses changed, 64 connections, before and after"),
+        both(floors),
+    );
+    rows.fact(
+        format!("one value of a file of {values} changes: {stacks} Stacks synced again"),
+        format!("{seconds:.2} s"),
+    );
+    let ratio = seconds / median(floors);
+    let met = ratio <= goal::RESYNC_RATIO;
+    rows.against("that sync ÷ floor", format!("{ratio:.2}"), "≤ 1.5", met);
+    let each = |count: u64| format!("{:.2}", count as f64 / *stacks as f64);
+    rows.fact("requests for each Stack, all", each(*total));
+    rows.fact("requests for each Stack, writes", each(*writes));
+    let met = *decryptions <= goal::DECRYPTIONS;
+    rows.against("decryptions of the file for all of them", decryptions.to_string(), "1", met);
+    rows.fact(
+        "processor time of the operator for 1,000 Stacks",
+        per_thousand_seconds(*processor_seconds, *stacks as f64),
+    );
+}
+
+fn both(floors: &[f64]) -> String {
+    let both: Vec<String> = floors.iter().map(|floor| format!("{floor:.2}")).collect();
+    format!("{} s", both.join(" and "))
+}
+
+/// The median, and the least in parentheses.
+fn spread(timing: Timing) -> String {
+    let Timing { repetitions: _, least_milliseconds, median_milliseconds, most_milliseconds: _ } = timing;
+    format!("{} ({least_milliseconds:.2})", milliseconds(median_milliseconds))
+}
+
+fn milliseconds(milliseconds: f64) -> String {
+    format!("{milliseconds:.2} ms")
 }
 
 fn shown(memory: Memory) -> String {
@@ -255,10 +326,22 @@ mod tests {
                 hung: Latency { mean_milliseconds: seconds, ..Latency::default() },
                 ..Neighbours::default()
             }),
+            decrypt: Some(Decrypt {
+                process: Timing::of(&[0.06]),
+                library: Timing::of(&[seconds * 0.002]),
+                ..Decrypt::default()
+            }),
+            resync: Some(Resync {
+                stacks: 500,
+                floors: vec![1.0, 1.0],
+                seconds,
+                decryptions: 1 + writes,
+                ..Resync::default()
+            }),
             ..Report::default()
         };
         let bad = of(&report(3.0, 1));
-        assert_eq!(bad.matches("**missed**").count(), 5, "{bad}");
+        assert_eq!(bad.matches("**missed**").count(), 8, "{bad}");
         let good = of(&report(1.4, 0));
         assert_eq!(good.matches("**missed**").count(), 0, "{good}");
         assert!(!good.contains("something else ran"), "{good}");
@@ -268,7 +351,42 @@ mod tests {
     fn noise_is_said() {
         let report =
             Report { cold: vec![Cold { stacks: 5, floors: vec![1.0, 2.0], ..Cold::default() }], ..Report::default() };
-        assert!(of(&report).contains("differ by 67 %"), "{}", of(&report));
+        assert!(of(&report).contains("run with 5 Stacks differ by 67 %"), "{}", of(&report));
+        let resync = Resync { stacks: 5, floors: vec![2.0, 1.0], ..Resync::default() };
+        let report = Report { resync: Some(resync), ..Report::default() };
+        assert!(of(&report).contains("run with the changed file differ by 67 %"), "{}", of(&report));
+    }
+
+    #[test]
+    fn the_start_of_a_process_is_shown_beside_what_it_does() {
+        let decrypt = Decrypt {
+            values: 1000,
+            bytes: 156_972,
+            process: Timing::of(&[0.07, 0.06, 0.05]),
+            start: Timing::of(&[0.02]),
+            library: Timing::of(&[0.002]),
+            data_key_at_hand: Timing::of(&[0.001]),
+        };
+        let table = of(&Report { decrypt: Some(decrypt), ..Report::default() });
+        for (what, figure) in [
+            ("`sops decrypt` of a YAML file of 1000 values, 153 KiB, as a process (fastest)", "60.00 ms (50.00)"),
+            ("`sops --version` (fastest)", "20.00 ms (20.00)"),
+            ("`sops decrypt` without that start", "40.00 ms"),
+            ("`sops decrypt` as a process ÷ the library", "30.0 | ≥ 20"),
+            ("`sops decrypt` without its start ÷ the library", "20.0 |  "),
+        ] {
+            assert!(table.lines().any(|line| line.contains(what) && line.contains(figure)), "{what}: {table}");
+        }
+    }
+
+    #[test]
+    fn requests_after_a_changed_file_are_those_of_each_stack() {
+        let requests = Requests { total: 1750, writes: 1000, ..Requests::default() };
+        let resync = Resync { stacks: 500, floors: vec![1.0, 1.0], requests, ..Resync::default() };
+        let table = of(&Report { resync: Some(resync), ..Report::default() });
+        for (what, figure) in [("Stack, all", " 3.50 |"), ("Stack, writes", " 2.00 |")] {
+            assert!(table.lines().any(|line| line.contains(what) && line.contains(figure)), "{what}: {table}");
+        }
     }
 
     #[test]
