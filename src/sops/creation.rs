@@ -1,6 +1,7 @@
 //! What a new file is made with: for whom, and which of its values are encrypted.
 
 use super::error::Error;
+use super::indents::Indents;
 use super::keys::KeyGroups;
 use super::path::Path;
 use super::rules::Rule;
@@ -14,6 +15,8 @@ pub struct Creation {
     pub selection: Option<Selection>,
     /// Whether the MAC leaves out what is not encrypted, so that it can be changed by hand.
     pub mac_only_encrypted: bool,
+    /// How deep its levels are indented.
+    pub indents: Indents,
 }
 
 impl Creation {

@@ -2,12 +2,14 @@
 //!
 //! See `config/config.go` of the reference. The first rule counts whose `path_regex` matches the file's path, or that has
 //! none. `key_groups` win over the lists beside them. Lists are text with commas or YAML lists. Aliases and merge keys
-//! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups.
+//! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups. What `stores` say of indentation is for
+//! new files of every rule.
 
 use super::creation::{Creation, Selection};
 use super::error::{Error, shown};
 use super::expression::Expression;
 use super::format::Format;
+use super::indents::Indents;
 use super::keys::{AwsKmsKey, KeyGroups, Recipient};
 use super::limits::Limits;
 use super::read;
@@ -23,6 +25,7 @@ const MOST_KEYS: usize = 1_000;
 /// The creation rules of a `.sops.yaml`.
 pub struct CreationRules {
     rules: Option<Vec<Map>>,
+    indents: Indents,
 }
 
 impl CreationRules {
@@ -30,13 +33,15 @@ impl CreationRules {
     /// not reached does no harm.
     ///
     /// # Errors
-    /// Text that is not YAML, [`Error::BadCreationRules`] where `creation_rules` is not a list of maps.
+    /// Text that is not YAML, [`Error::BadCreationRules`] where `creation_rules` is not a list of maps, or `stores` is not
+    /// as it should be.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let document = read::documents(Format::Yaml, text, &Limits::default())?.into_iter().next().unwrap_or_default();
         let field = "creation_rules";
-        let Some(node) = Fields::of("", &document).get(field) else { return Ok(Self { rules: None }) };
+        let indents = Indents::of_config(&document)?;
+        let Some(node) = Fields::of("", &document).get(field) else { return Ok(Self { rules: None, indents }) };
         let items = match node {
-            Node::Null => return Ok(Self { rules: None }),
+            Node::Null => return Ok(Self { rules: None, indents }),
             Node::List(items) => items,
             Node::Scalar(_) | Node::Map(_) => return Err(bad(field, "is not a list")),
         };
@@ -47,7 +52,7 @@ impl CreationRules {
             Item::Value(Node::Null) => Some(Ok(Map::new())),
             Item::Value(Node::Scalar(_) | Node::List(_)) => Some(Err(bad(field, "holds something that is not a map"))),
         });
-        Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?) })
+        Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?), indents })
     }
 
     /// What the rule for a file says; none where the text has no rules at all. `path` is the file's path relative to the
@@ -68,14 +73,14 @@ impl CreationRules {
                     .is_match(path),
             };
             if matches {
-                return creation(&fields).map(Some);
+                return creation(&fields, self.indents).map(Some);
             }
         }
         Err(Error::NoCreationRule { path: path.to_owned(), rules: rules.len() })
     }
 }
 
-fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
+fn creation(fields: &Fields<'_>, indents: Indents) -> Result<Creation, Error> {
     let mut selection = None;
     for field in Rule::FIELDS {
         let Some(text) = fields.text(field)?.filter(|text| !text.is_empty()) else { continue };
@@ -106,6 +111,7 @@ fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
         keys: KeyGroups { groups: groups.into_iter().map(deduplicated).collect(), threshold },
         selection,
         mac_only_encrypted: fields.truth("mac_only_encrypted")?,
+        indents,
     })
 }
 

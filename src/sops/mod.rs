@@ -88,6 +88,7 @@ mod error;
 mod expression;
 mod flat;
 mod format;
+mod indents;
 mod keys;
 mod layout;
 mod limits;
@@ -112,6 +113,7 @@ pub use self::edit::{Editor, update_keys};
 pub use self::encrypted::{DataKey, Encrypted};
 pub use self::error::Error;
 pub use self::format::Format;
+pub use self::indents::Indents;
 pub use self::keys::{
     AgeKeys, AgeRecipients, AwsKmsKey, KeyChanges, KeyGroups, KeySource, KeyWrapper, MasterKey, MasterKeyKind,
     Recipient, Wrapped,

@@ -6,6 +6,7 @@ use super::block;
 use super::cipher::{Cipher, DATA_KEY_BYTES, fill_random};
 use super::creation::Creation;
 use super::document::Document;
+use super::emit::Style;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
 use super::flat;
@@ -19,7 +20,7 @@ use super::rules::Rule;
 use super::scalar::canonical_float;
 use super::scalar::canonical_time;
 use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar};
-use super::write;
+use super::write::{self, Base};
 use crate::value::SecretValue;
 
 /// The key that holds the bytes of a binary file.
@@ -212,7 +213,7 @@ impl Plain {
         wrapper: &dyn KeyWrapper,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let Creation { keys, selection, mac_only_encrypted } = creation;
+        let Creation { keys, selection, mac_only_encrypted, indents } = creation;
         let needed = keys.needed(keys.groups.len())?;
         let rule = match selection {
             Some(selection) => selection.rule()?,
@@ -231,7 +232,8 @@ impl Plain {
         let mut block = block::fresh((!is_binary).then_some(&rule), mac_only_encrypted);
         block::set_groups(&mut block, wrapped)?;
         block::set_mac(&mut block, &now, cipher.seal(&sealed.mac, &now)?);
-        write::encrypted(self.format, None, sealed.documents, &block, &Limits::default())
+        let base = Base::New(Style::of_new(self.format, *indents));
+        write::encrypted(self.format, base, sealed.documents, &block, &Limits::default())
     }
 
     fn is_reserved(&self, key: &str) -> bool {
