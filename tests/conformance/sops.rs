@@ -320,7 +320,7 @@ async fn a_file_of_another_name_is_binary_and_has_one_value() {
     let data = Key::current("keystore.p12#data");
     assert!(only(backend.read(std::slice::from_ref(&data)).await).unwrap().value.equals(&bytes));
     only(backend.probe(std::slice::from_ref(&data)).await).unwrap();
-    assert_eq!(backend.list("").await.unwrap(), [files.key("UNUSED").name, data.name.clone()]);
+    assert_eq!(backend.list("").await.unwrap(), [data.name.clone(), files.key("UNUSED").name]);
 
     let refused = async |key: &str| only(backend.read(&[Key::current(key)]).await).err().unwrap();
     let error = refused("keystore.p12#KEYSTORE").await;

@@ -14,8 +14,10 @@ use super::services::{self, Service};
 use crate::log;
 use crate::suite::CANARY;
 
-/// Which values are encrypted, and whether the MAC is over those alone.
-const RULES: [(Option<fn(String) -> Selection>, &str, bool); 8] = [
+/// Which values are encrypted, by what text, and whether the MAC is over those alone.
+type Rule = (Option<fn(String) -> Selection>, &'static str, bool);
+
+const RULES: [Rule; 8] = [
     (None, "", false),
     (Some(Selection::UnencryptedSuffix), "_marked", false),
     (Some(Selection::EncryptedSuffix), "_marked", false),
@@ -161,13 +163,7 @@ async fn opened(format: Format, file: &[u8], service: &Service, what: &str) -> E
 }
 
 /// One format under one rule: theirs read by us, ours read by them, and one of both edited in turn.
-async fn exchange(
-    service: &Service,
-    workplace: &Workplace<'_>,
-    format: Format,
-    rule: (Option<fn(String) -> Selection>, &str, bool),
-    ours_first: bool,
-) {
+async fn exchange(service: &Service, workplace: &Workplace<'_>, format: Format, rule: Rule, ours_first: bool) {
     let (kind, expression, mac_only_encrypted) = rule;
     let selection = kind.map(|kind| kind(expression.to_owned()));
     let what = format!("{format} under {selection:?}, {mac_only_encrypted}, {}", service.rule);
@@ -222,7 +218,7 @@ async fn every_combination(service: &Service, number: usize) {
             if rule.1 == "marked" && !has_comments(format) {
                 continue;
             }
-            exchange(service, &workplace, format, rule, count % 2 == 0).await;
+            exchange(service, &workplace, format, rule, count.is_multiple_of(2)).await;
             count += 1;
         }
     }
