@@ -5,7 +5,8 @@
 //! `tests/conformance`, so that it is not only our driver that agrees with it. What it does not do: making keys, certificates,
 //! backups, replication.
 //!
-//! Requests come in through a [`FaultProxy`], which serves the TLS and breaks what a test wants broken.
+//! Requests come in through a [`FaultProxy`], which serves the TLS and breaks what a test wants broken. Programs that go to
+//! Microsoft's own hosts and nowhere else come in through [`AzureVault::tunnel`].
 
 mod keys;
 mod login;
@@ -34,9 +35,12 @@ pub use self::login::AzureApplication;
 use self::login::Logins;
 use self::vault::{Asked, Secrets};
 use crate::fault_proxy::FaultProxy;
+use crate::tunnel::Tunnel;
 
 /// The resource that tokens must be for (<https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates>).
 const RESOURCE: &str = "https://vault.azure.net";
+/// The hosts of Microsoft's that it answers for.
+const HOSTS: [&str; 3] = ["*.vault.azure.net", login::HOST, "login.microsoft.com"];
 
 /// A running vault with a login beside it. It ends when it is dropped.
 pub struct AzureVault {
@@ -91,7 +95,7 @@ impl AzureVault {
         let shared = Arc::new(Shared::default());
         let end = CancellationToken::new();
         tokio::spawn(end.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared))));
-        let (proxy, ca_pem) = FaultProxy::tls_to_http(&plain_url).await?;
+        let (proxy, ca_pem) = FaultProxy::tls_to_http(&plain_url, &HOSTS).await?;
         Ok(Self { shared, proxy, plain_url, ca_pem, _end: end.drop_guard() })
     }
 
@@ -99,6 +103,16 @@ impl AzureVault {
     #[must_use]
     pub fn url(&self) -> String {
         self.proxy.url()
+    }
+
+    /// Starts a proxy for programs that can be led to no other hosts than Microsoft's: whatever they connect to through it
+    /// is this vault.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn tunnel(&self) -> anyhow::Result<Tunnel> {
+        Tunnel::to(self.proxy.address()).await
     }
 
     /// Where a machine's own identity is asked for, without TLS as on a machine in Azure.
@@ -227,6 +241,8 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
             let body = body.to_bytes();
             if path.ends_with("/oauth2/v2.0/token") {
                 login::token(shared, method, path, &body).await
+            } else if let Some(answer) = login::discovery(method, path) {
+                Ok(answer)
             } else if path == "/metadata/identity/oauth2/token" {
                 login::metadata(shared, method, query, header(http::header::HeaderName::from_static("metadata")))
             } else {
@@ -238,7 +254,7 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<B
                         if path.starts_with("/keys/") { Ok(keys.answer(&asked)) } else { secrets.answer(&asked) }
                     }
                     Err(why) => {
-                        challenge = Some(why.challenge(&base, RESOURCE));
+                        challenge = Some(why.challenge(logins.tenant(), RESOURCE));
                         Ok(why.answer())
                     }
                 }

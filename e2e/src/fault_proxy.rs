@@ -78,15 +78,15 @@ impl FaultProxy {
     }
 
     /// Starts a proxy to a plain server, itself serving TLS under an authority of its own, whose certificate (PEM) is the
-    /// second thing returned.
+    /// second thing returned. `names` are those that it has beside its address.
     ///
     /// # Errors
     ///
     /// When no port is free, `url` has no host, or no certificate can be made.
-    pub async fn tls_to_http(url: &str) -> anyhow::Result<(Self, String)> {
+    pub async fn tls_to_http(url: &str, names: &[&str]) -> anyhow::Result<(Self, String)> {
         use_one_tls_provider();
         let authority = Authority::new()?;
-        let tls = upstream::tls_acceptor(&authority.server()?)?;
+        let tls = upstream::tls_acceptor(&authority.server_named("proxy", names)?)?;
         Ok((Self::start(Upstream::plain(url)?, Some(tls)).await?, authority.pem()))
     }
 
@@ -108,6 +108,11 @@ impl FaultProxy {
     pub fn url(&self) -> String {
         let scheme = if self.handler.serves_tls() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Where it is, such as `127.0.0.1:26471`.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Does something to the matching requests from now on. Of several that match, the latest wins.

@@ -9,6 +9,7 @@
 //! | [`gcp`] | a Google Cloud on loopback: Secret Manager, and what gives tokens for it |
 //! | [`fault_proxy`] | an HTTP proxy that refuses, cuts, stalls, delays and answers errors on demand |
 //! | [`moto`] | an AWS on loopback: Secrets Manager, SSM, STS, IAM and KMS |
+//! | [`tunnel`] | an HTTP proxy that leads every connection to one server |
 //! | [`vault`] | HashiCorp Vault: a development server, and one with TLS and a seal |
 //! | [`process`] | child processes that never outlive this one, however it ends |
 //! | [`wait`] | polls a condition until a deadline and says what it saw last |
@@ -32,6 +33,7 @@ pub mod moto;
 pub mod process;
 mod tls_server;
 pub mod tools;
+pub mod tunnel;
 pub mod vault;
 pub mod wait;
 

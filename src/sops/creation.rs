@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::expression::Expression;
 use super::fields::Fields;
+use super::indents::Indents;
 use super::keys::KeyGroups;
 use super::path::Path;
 use super::rules::Rule;
@@ -16,6 +17,8 @@ pub struct Creation {
     pub selection: Option<Selection>,
     /// Whether the MAC leaves out what is not encrypted, so that it can be changed by hand.
     pub mac_only_encrypted: bool,
+    /// How deep its levels are indented.
+    pub indents: Indents,
 }
 
 impl Creation {

@@ -2,13 +2,15 @@
 //!
 //! See `config/config.go` of the reference. The first rule counts whose `path_regex` matches the file's path, or that has
 //! none. `key_groups` win over the lists beside them. Lists are text with commas or YAML lists. Aliases and merge keys
-//! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups.
+//! (`<<`) work as in YAML; `merge` in a key group takes over the keys of other groups. What `stores` say of indentation is for
+//! new files of every rule.
 
 use super::creation::{Creation, Selection};
 use super::error::Error;
 use super::expression::Expression;
 use super::fields::{Fields, Origin};
 use super::format::Format;
+use super::indents::Indents;
 use super::keys::{AwsKmsKey, KeyGroups, Recipient};
 use super::limits::Limits;
 use super::read;
@@ -23,6 +25,7 @@ const MOST_KEYS: usize = 1_000;
 /// The creation rules of a `.sops.yaml`.
 pub struct CreationRules {
     rules: Option<Vec<Map>>,
+    indents: Indents,
 }
 
 impl CreationRules {
@@ -30,13 +33,15 @@ impl CreationRules {
     /// not reached does no harm.
     ///
     /// # Errors
-    /// Text that is not YAML, [`Error::BadCreationRules`] where `creation_rules` is not a list of maps.
+    /// Text that is not YAML, [`Error::BadCreationRules`] where `creation_rules` is not a list of maps, or `stores` is not
+    /// as it should be.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let document = read::documents(Format::Yaml, text, &Limits::default())?.into_iter().next().unwrap_or_default();
         let field = "creation_rules";
+        let indents = Indents::of_config(&document)?;
         let fields = Fields::of(Origin::CreationRules, &document);
         let items = match fields.get(field) {
-            None | Some(Node::Null) => return Ok(Self { rules: None }),
+            None | Some(Node::Null) => return Ok(Self { rules: None, indents }),
             Some(Node::List(items)) => items,
             Some(Node::Scalar(_) | Node::Map(_)) => return Err(fields.bad(field, "is not a list")),
         };
@@ -49,7 +54,7 @@ impl CreationRules {
                 Some(Err(fields.bad(field, "holds something that is not a map")))
             }
         });
-        Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?) })
+        Ok(Self { rules: Some(rules.collect::<Result<_, _>>()?), indents })
     }
 
     /// What the rule for a file says; none where the text has no rules at all. `path` is the file's path relative to the
@@ -72,14 +77,14 @@ impl CreationRules {
                     .is_match(path),
             };
             if matches {
-                return creation(&fields).map(Some);
+                return creation(&fields, self.indents).map(Some);
             }
         }
         Err(Error::NoCreationRule { path: path.to_owned(), rules: rules.len() })
     }
 }
 
-fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
+fn creation(fields: &Fields<'_>, indents: Indents) -> Result<Creation, Error> {
     let selection = Selection::read(fields)?.map(|(selection, _)| selection);
     let threshold = match fields.text("shamir_threshold")? {
         None => None,
@@ -98,6 +103,7 @@ fn creation(fields: &Fields<'_>) -> Result<Creation, Error> {
         keys: KeyGroups { groups: groups.into_iter().map(deduplicated).collect(), threshold },
         selection,
         mac_only_encrypted: fields.truth("mac_only_encrypted")?,
+        indents,
     })
 }
 

@@ -16,7 +16,7 @@ use super::path::Path;
 use super::plain::{Plain, Value, new_data_key, time};
 use super::read;
 use super::tree::{self, Map};
-use super::write;
+use super::write::{self, Base};
 use crate::value::SecretValue;
 
 /// An encrypted file, decrypted, that can be changed and written back.
@@ -162,7 +162,7 @@ impl Editor {
         let mut block = tree::copy(block);
         block::set_mac(&mut block, &now, cipher.seal(&sealed.mac, &now)?);
         block::complete(&mut block);
-        write::encrypted(self.plain.format, Some(&self.source), sealed.documents, &block, &Limits::default())
+        write::encrypted(self.plain.format, Base::Old(&self.source), sealed.documents, &block, &Limits::default())
     }
 }
 
@@ -188,7 +188,7 @@ pub async fn update_keys(
     let Some(changes) = change_keys(&mut metadata, &data_key, groups, wrapper, now).await? else { return Ok(None) };
     block::complete(&mut metadata.block);
     let source = String::from_utf8_lossy(bytes);
-    let file = write::encrypted(format, Some(&source), documents, &metadata.block, &limits)?;
+    let file = write::encrypted(format, Base::Old(&source), documents, &metadata.block, &limits)?;
     Ok(Some((file, changes)))
 }
 

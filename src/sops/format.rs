@@ -24,8 +24,14 @@ impl Format {
     /// Every format.
     pub const ALL: [Self; 5] = [Self::Yaml, Self::Json, Self::Dotenv, Self::Ini, Self::Binary];
 
-    /// The format of a file by the end of its name: `.yaml`, `.yml`, `.json`, `.env`, `.ini`. `sops` takes every other name
-    /// for [`Format::Binary`]; that is for the caller to decide.
+    /// The format of a file by its name, as `sops` takes it: binary where the end of the name says nothing.
+    #[must_use]
+    pub fn of_file(name: &str) -> Self {
+        Self::from_file_name(name).unwrap_or(Self::Binary)
+    }
+
+    /// The format that the end of a file's name says: `.yaml`, `.yml`, `.json`, `.env`, `.ini`. None for other names, which
+    /// anything may have; see [`Format::of_file`].
     #[must_use]
     pub fn from_file_name(name: &str) -> Option<Self> {
         match name.rsplit_once('.')?.1 {

@@ -93,6 +93,7 @@ mod expression;
 mod fields;
 mod flat;
 mod format;
+mod indents;
 mod keys;
 mod layout;
 mod limits;
@@ -117,6 +118,7 @@ pub use self::edit::{Editor, update_keys};
 pub use self::encrypted::Encrypted;
 pub use self::error::Error;
 pub use self::format::Format;
+pub use self::indents::Indents;
 pub use self::keys::{
     AgeKeys, AgeRecipients, AwsKmsKey, KeyChanges, KeyGroups, KeySource, KeyWrapper, MasterKey, MasterKeyKind,
     Recipient, Wrapped,

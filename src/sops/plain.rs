@@ -6,6 +6,7 @@ use super::block;
 use super::cipher::{Cipher, DATA_KEY_BYTES, fill_random};
 use super::creation::{Creation, Selection};
 use super::document::Document;
+use super::emit::Style;
 use super::encrypt::{Reuse, encrypt};
 use super::error::Error;
 use super::format::Format;
@@ -17,7 +18,7 @@ use super::read;
 use super::scalar::canonical_float;
 use super::scalar::canonical_time;
 use super::tree::{self, Entry, Item, Kind, Map, Node, Scalar};
-use super::write;
+use super::write::{self, Base};
 use crate::value::SecretValue;
 
 /// The key that holds the bytes of a binary file.
@@ -210,7 +211,7 @@ impl Plain {
         wrapper: &dyn KeyWrapper,
         now: Timestamp,
     ) -> Result<Vec<u8>, Error> {
-        let Creation { keys, selection: _, mac_only_encrypted } = creation;
+        let Creation { keys, selection: _, mac_only_encrypted, indents } = creation;
         let needed = keys.needed(keys.groups.len())?;
         // The one key of a binary file is encrypted whatever the rules say.
         let is_binary = self.format == Format::Binary;
@@ -226,7 +227,8 @@ impl Plain {
         let mut block = block::fresh((!is_binary).then_some(&selection), mac_only_encrypted);
         block::set_groups(&mut block, wrapped)?;
         block::set_mac(&mut block, &now, cipher.seal(&sealed.mac, &now)?);
-        write::encrypted(self.format, None, sealed.documents, &block, &Limits::default())
+        let base = Base::New(Style::of_new(self.format, *indents));
+        write::encrypted(self.format, base, sealed.documents, &block, &Limits::default())
     }
 
     /// Refuses what the format has no place for.

@@ -12,22 +12,32 @@ use super::metadata::KEY;
 use super::read;
 use super::tree::{self, Entry, Map, Node};
 
-/// A file of `documents` with the metadata `block`. Where `source` is the file as it was, what did not change stays as it
-/// is there, byte for byte, if the format and the change allow.
+/// What a file is made from.
+pub(super) enum Base<'a> {
+    /// Nothing: it is new, in this style.
+    New(Style),
+    /// The file as it was. What did not change stays as it is there, byte for byte, if the format and the change allow.
+    Old(&'a str),
+}
+
+/// A file of `documents` with the metadata `block`.
 ///
 /// # Errors
 /// [`Error::Unwritable`] where the format cannot hold the documents, [`Error::TooLarge`] and its like where the file passes
 /// a limit.
 pub(super) fn encrypted(
     format: Format,
-    source: Option<&str>,
+    base: Base<'_>,
     documents: Vec<Map>,
     block: &Map,
     limits: &Limits,
 ) -> Result<Vec<u8>, Error> {
-    let Some(source) = source else {
-        let documents = with_block(format, documents, block, &[])?;
-        return whole(format, &documents, &Style::default(), comments_matter(block), limits).map(bytes);
+    let source = match base {
+        Base::Old(source) => source,
+        Base::New(style) => {
+            let documents = with_block(format, documents, block, &[])?;
+            return whole(format, &documents, &style, comments_matter(block), limits).map(bytes);
+        }
     };
     let old = read::documents(format, source.as_bytes(), limits)?;
     let documents = with_block(format, documents, block, &old)?;
@@ -159,7 +169,8 @@ fn style_of(format: Format, source: &str) -> Style {
     let indented = |after: &str| {
         let line = source.split_inclusive('\n').skip_while(|line| !line.trim_end().ends_with(after)).nth(1)?;
         let blanks = line.len() - line.trim_start_matches([' ', '\t']).len();
-        line.get(..blanks).filter(|blanks| !blanks.is_empty() && blanks.len() <= 16)
+        // The end of an empty object says nothing.
+        line.get(..blanks).filter(|blanks| blanks.len() <= 16 && !line.trim_start().starts_with('}'))
     };
     let style = Style { windows: read::has_windows_line_ends(source), ..Style::default() };
     match format {

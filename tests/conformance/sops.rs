@@ -265,7 +265,7 @@ async fn several_objects_are_one_union_and_only_what_is_asked_fails() {
     }
     let kinds: Vec<ErrorKind> = results.into_iter().filter_map(|result| Some(result.err()?.kind)).collect();
     // The file may be in the object that is not there, so it is not missing for certain.
-    assert_eq!(kinds, [ErrorKind::SourceNotFound, ErrorKind::Unsupported]);
+    assert_eq!(kinds, [ErrorKind::SourceNotFound, ErrorKind::Undecodable]);
     assert_eq!(backend.check().await.unwrap_err().kind, ErrorKind::SourceNotFound);
 
     let whole = files.over(&[OBJECT, "second"]);
@@ -283,4 +283,62 @@ async fn a_missing_key_names_both_sides() {
     assert!(error.message.contains(&files.identity.recipient), "{}", error.message);
     assert!(error.message.contains(&stranger.recipient), "{}", error.message);
     assert!(error.message.contains("test key"), "{}", error.message);
+}
+
+/// A file of sops's that is binary by its name, made and read by the command itself.
+async fn sops_on(name: &str, bytes: &[u8], arguments: &[&str], identity: &Identity) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    tokio::fs::write(&path, bytes).await.unwrap();
+    let output = Command::new(tools::path(Tool::Sops).await.expect("sops"))
+        .args(arguments)
+        .arg(&path)
+        .env("HOME", folder.path())
+        .env("SOPS_AGE_KEY", &identity.text)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "sops: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[tokio::test]
+async fn a_file_of_another_name_is_binary_and_has_one_value() {
+    crate::log::watch();
+    let files = Files::new(SourceKind::ConfigMap, "sops-binary").await;
+    let bytes: Vec<u8> = CANARY.bytes().chain(0..=255).collect();
+    let file = sops_on("keystore.p12", &bytes, &["encrypt", "--age", &files.identity.recipient], &files.identity).await;
+    files.put(OBJECT, "keystore.p12", &file).await;
+    let copy = encrypt("more.json", &json!({"B": "two"}), &files.identity.recipient).await;
+    files.put(OBJECT, "more.json.orig", &copy).await;
+    files.put(OBJECT, "README.md", b"no secret").await;
+    let backend = files.over(&[OBJECT]);
+    let data = Key::current("keystore.p12#data");
+    assert!(only(backend.read(std::slice::from_ref(&data)).await).unwrap().value.equals(&bytes));
+    only(backend.probe(std::slice::from_ref(&data)).await).unwrap();
+    assert_eq!(backend.list("").await.unwrap(), [data.name.clone(), files.key("UNUSED").name]);
+
+    let refused = async |key: &str| only(backend.read(&[Key::current(key)]).await).err().unwrap();
+    let error = refused("keystore.p12#KEYSTORE").await;
+    assert!(error.kind == ErrorKind::NotFound && error.message.contains("called data"), "{}", error.message);
+    let error = refused("more.json.orig#B").await;
+    assert!(error.kind == ErrorKind::Undecodable && error.message.contains("binary"), "{}", error.message);
+    let error = refused("README.md#data").await;
+    assert!(error.kind == ErrorKind::Undecodable && error.message.contains("binary"), "{}", error.message);
+
+    // Written in place, and anew, and under no other name.
+    let new: Vec<u8> = bytes.iter().rev().copied().collect();
+    for name in ["keystore.p12", "other.jks"] {
+        let key = Key::current(format!("{name}#data"));
+        backend.write(&key, &SecretValue::new(new.clone()), Precondition::None).await.unwrap();
+        assert!(only(backend.read(std::slice::from_ref(&key)).await).unwrap().value.equals(&new));
+        let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
+            Api::namespaced(files.cluster.control_plane.client().await.unwrap(), &files.cluster.namespace);
+        let written = api.get(OBJECT).await.unwrap().data.unwrap().remove(name).unwrap();
+        assert_eq!(sops_on(name, written.as_bytes(), &["decrypt"], &files.identity).await, new, "{name}");
+        let other = Key::current(format!("{name}#B"));
+        let error = backend.write(&other, &SecretValue::new(vec![0]), Precondition::None).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidKey);
+    }
+    crate::log::assert_clean();
 }

@@ -1,5 +1,11 @@
-//! Files under keys of AWS KMS (moto), of Vault's transit engine (a real Vault) and of Google Cloud KMS (a stand-in), made
-//! by the real `sops`, opened by a store; and files of ours under keys of Azure Key Vault (a stand-in).
+//! Files under keys of AWS KMS (moto), of Vault's transit engine (a real Vault), and of Google Cloud KMS and Azure Key Vault
+//! (stand-ins): made by the real `sops` and opened by a store, made by us and opened by `sops`.
+
+mod aws_kms;
+mod azure_keys;
+mod exchange;
+mod mixed;
+mod services;
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -7,22 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atmos_secrets::api::store::{
-    AwsAuth, AwsKeys, AzureAuth, AzureClientSecret, Connection, Encoding, GcpAuth, SecretKey, Sops, SopsAwsKms,
-    SopsAzureKeyVault, SopsGcpKms, SopsSource, SopsVaultTransit, VaultAuth,
+    Connection, Encoding, GcpAuth, SecretKey, Sops, SopsGcpKms, SopsSource, SopsVaultTransit, VaultAuth,
 };
 use atmos_secrets::backend::connect::{ConnectRequest, Connected, connect};
-use atmos_secrets::backend::credentials::{Credentials, StoreRights, Surroundings, UserCredentials};
+use atmos_secrets::backend::credentials::{Credentials, StoreRights, UserCredentials};
 use atmos_secrets::backend::network::{Network, Settings};
 use atmos_secrets::backend::sops::Keyring;
 use atmos_secrets::backend::{Error, ErrorKind, Key, Versioned};
-use atmos_secrets::sops::{AwsKmsKey, Creation, Format, KeyGroups, Plain, Recipient};
+use atmos_secrets::sops::{Creation, Format, KeyGroups, Plain, Recipient};
 use atmos_secrets::value::SecretValue;
 use e2e::tools::{self, Tool};
-use e2e::{Fault, FaultProxy, Gcp, Matching, Vault};
+use e2e::{Gcp, Vault};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::aws::{self, Aws, REGION, refusal, target};
 use crate::azure;
 use crate::kubernetes::{Cluster, base64};
 use crate::log;
@@ -100,143 +104,6 @@ async fn connected(cluster: &Cluster, sops: Sops, network: &Network) -> Result<C
 
 async fn read(store: &Connected, name: &str) -> Result<Versioned, Error> {
     store.reads.read(&[Key::current(format!("{FILE}#{name}"))]).await.remove(0)
-}
-
-/// moto behind a proxy that counts, with one key.
-struct Kms {
-    aws: Aws,
-    proxy: FaultProxy,
-    arn: String,
-}
-
-impl Kms {
-    async fn new(prefix: &str) -> Self {
-        let aws = Aws::new(prefix).await;
-        let proxy = FaultProxy::to_http(aws.moto.url()).await.unwrap();
-        let created = aws::call(aws.moto.url(), REGION, "kms", "TrentService.CreateKey", json!({})).await.unwrap();
-        let arn = created["KeyMetadata"]["Arn"].as_str().unwrap().to_owned();
-        Self { aws, proxy, arn }
-    }
-
-    fn variables(&self) -> BTreeMap<String, String> {
-        variables(&[
-            ("AWS_ENDPOINT_URL", self.aws.moto.url()),
-            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
-            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG"),
-            ("AWS_REGION", REGION),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ])
-    }
-
-    fn spec() -> SopsAwsKms {
-        let keys = AwsKeys { name: "aws".into(), ..AwsKeys::default() };
-        SopsAwsKms { auth: Some(AwsAuth { secret: Some(keys), ..AwsAuth::default() }) }
-    }
-
-    fn network(&self) -> Network {
-        network(&[format!("aws-kms={}", self.proxy.url()), format!("aws-sts={}", self.aws.sts.url())])
-    }
-
-    async fn store(&self) -> Connected {
-        let sops = Sops { source: source(), aws_kms: Some(Self::spec()), ..Sops::default() };
-        connected(&self.aws.cluster, sops, &self.network()).await.map_err(|error| error.message).unwrap()
-    }
-
-    fn calls(&self) -> e2e::fault_proxy::Injected {
-        self.proxy.inject(Fault::Delay(Duration::ZERO), Matching::any().header(target(), "TrentService.Decrypt"))
-    }
-}
-
-#[tokio::test]
-async fn a_file_under_a_key_of_aws_is_read_and_costs_one_call() {
-    log::watch();
-    let kms = Kms::new("sops-kms").await;
-    let plain = json!({"PASSWORD": CANARY, "OTHER": "x"});
-    let contexts: [&[&str]; 2] = [&[], &["--encryption-context", "stage:prod,team:orders"]];
-    for context in contexts {
-        let arguments = [&["--kms", kms.arn.as_str()], context].concat();
-        let file = encrypted(&arguments, &kms.variables(), &plain).await;
-        publish(&kms.aws.cluster, &file).await;
-        let store = kms.store().await;
-        let calls = kms.calls();
-        assert!(read(&store, "PASSWORD").await.unwrap().value.equals(CANARY.as_bytes()));
-        assert!(read(&store, "OTHER").await.unwrap().value.equals(b"x"));
-        assert_eq!(calls.hits(), 1, "{context:?}");
-
-        // A value that changed has the same data key; a new data key is asked for.
-        let edited = set(&kms.variables(), &file, "OTHER", "y").await;
-        publish(&kms.aws.cluster, &edited).await;
-        assert!(read(&store, "OTHER").await.unwrap().value.equals(b"y"));
-        assert_eq!(calls.hits(), 1);
-        let rotated = sops(&["rotate"], &kms.variables(), edited.as_bytes()).await.stdout;
-        publish(&kms.aws.cluster, std::str::from_utf8(&rotated).unwrap()).await;
-        assert!(read(&store, "OTHER").await.unwrap().value.equals(b"y"));
-        assert_eq!(calls.hits(), 2);
-    }
-    log::assert_clean();
-}
-
-/// `sops set` on a copy of the file.
-async fn set(variables: &BTreeMap<String, String>, file: &str, name: &str, value: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
-    tokio::fs::write(&path, file).await.unwrap();
-    let output = Command::new(tools::path(Tool::Sops).await.expect("sops"))
-        .arg("set")
-        .arg(&path)
-        .args([format!("[\"{name}\"]"), json!(value).to_string()])
-        .env("HOME", folder.path())
-        .envs(variables)
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "sops: {}", String::from_utf8_lossy(&output.stderr));
-    tokio::fs::read_to_string(&path).await.unwrap()
-}
-
-#[tokio::test]
-async fn sops_reads_what_we_put_under_a_key_of_aws() {
-    log::watch();
-    let kms = Kms::new("sops-kms-ours").await;
-    let around = Surroundings { network: kms.network(), ..kms.aws.around(Encoding::Atmos) };
-    let keyring = Keyring::default().with_aws_kms(&Kms::spec(), &Arc::new(around));
-    for context in [BTreeMap::new(), variables(&[("stage", "prod"), ("team", "orders")])] {
-        let key = AwsKmsKey { arn: kms.arn.clone(), context, ..AwsKmsKey::default() };
-        let file = ours(&keyring, Recipient::AwsKms(key)).await;
-        assert_sops_reads(&file, &kms.variables()).await;
-    }
-    log::assert_clean();
-}
-
-#[tokio::test]
-async fn what_aws_says_of_a_key_has_its_reason() {
-    log::watch();
-    let kms = Kms::new("sops-kms-faults").await;
-    let file = encrypted(&["--kms", &kms.arn], &kms.variables(), &json!({"PASSWORD": CANARY})).await;
-    publish(&kms.aws.cluster, &file).await;
-    let store = kms.store().await;
-    for (code, kind) in [
-        ("AccessDeniedException", ErrorKind::PermissionDenied),
-        ("NotFoundException", ErrorKind::Undecodable),
-        ("DisabledException", ErrorKind::Undecodable),
-        ("InvalidCiphertextException", ErrorKind::Undecodable),
-        ("UnrecognizedClientException", ErrorKind::Unauthenticated),
-        ("ThrottlingException", ErrorKind::RateLimited),
-        ("KMSInternalException", ErrorKind::Unavailable),
-    ] {
-        let fault = kms.proxy.inject(refusal(400, code), Matching::any());
-        let error = read(&store, "PASSWORD").await.err().unwrap();
-        assert_eq!(error.kind, kind, "{code}: {}", error.message);
-        assert!(error.message.contains(FILE) && !error.message.contains(CANARY), "{}", error.message);
-        fault.remove();
-    }
-    assert!(read(&store, "PASSWORD").await.unwrap().value.equals(CANARY.as_bytes()));
-
-    let elsewhere = file.replace(&kms.arn, &kms.arn.replace(REGION, "us-east-1.evil.example"));
-    publish(&kms.aws.cluster, &elsewhere).await;
-    let error = read(&store, "PASSWORD").await.err().unwrap();
-    assert_eq!(error.kind, ErrorKind::Undecodable, "{}", error.message);
-    log::assert_clean();
 }
 
 #[tokio::test]
@@ -368,59 +235,5 @@ async fn a_file_under_a_key_of_google_is_read_and_costs_one_call() {
     assert_eq!(read(&store, "PASSWORD").await.err().unwrap().kind, ErrorKind::Undecodable);
     publish(&cluster, &again.replace(&key, &format!("{key}-none"))).await;
     assert_eq!(read(&store, "PASSWORD").await.err().unwrap().kind, ErrorKind::Undecodable);
-    log::assert_clean();
-}
-
-/// `sops` cannot be led to another vault than Microsoft's: the file is one of ours.
-#[tokio::test]
-async fn a_file_under_a_key_of_azure_is_written_and_read() {
-    log::watch();
-    let cluster = Cluster::new("sops-azure").await;
-    let vault = azure::vault(&["encrypt", "decrypt"]).await;
-    let version = vault.create_key("orders").unwrap();
-    let network = azure::network(&vault);
-    let vault_url = "https://orders.vault.azure.net";
-    let person = azure::person(azure::SECRET);
-    let around = azure::around(network.clone(), cluster.objects.clone(), &cluster.namespace, person);
-    let keyring = Keyring::default().with_azure_keys(&SopsAzureKeyVault::default(), &Arc::new(around));
-    let recipient =
-        Recipient::AzureKeyVault { vault_url: vault_url.into(), name: "orders".into(), version: String::new() };
-    let file = ours(&keyring, recipient.clone()).await;
-    assert!(file.contains(&version), "the file names the version that was used");
-    publish(&cluster, &file).await;
-
-    cluster.patch_secret("azure", &json!({"data": {"secret": base64(azure::SECRET.as_bytes())}})).await;
-    let client = AzureClientSecret {
-        tenant_id: azure::TENANT.into(),
-        client_id: azure::CLIENT.into(),
-        client_secret: SecretKey { secret: "azure".into(), key: "secret".into() },
-    };
-    let auth = AzureAuth { client_secret: Some(client), ..AzureAuth::default() };
-    let keys = SopsAzureKeyVault { auth: Some(auth) };
-    let sops = Sops { source: source(), azure_key_vault: Some(keys), ..Sops::default() };
-    let store = connected(&cluster, sops, &network).await.map_err(|error| error.message).unwrap();
-    for _ in 0..2 {
-        assert!(read(&store, "PASSWORD").await.unwrap().value.equals(CANARY.as_bytes()));
-    }
-    let asked = vault.requests().iter().filter(|request| request.path.ends_with("/decrypt")).count();
-    assert_eq!(asked, 1);
-
-    // Another key, no right, and a host that is not Microsoft's: each is told, and none is a missing value.
-    vault.create_key("other").unwrap();
-    let refused = async |text: &str| {
-        publish(&cluster, text).await;
-        read(&store, "PASSWORD").await.err().unwrap().kind
-    };
-    let other = file.replace("name: orders", "name: other");
-    assert_ne!(other, file);
-    assert_eq!(refused(&other).await, ErrorKind::Undecodable);
-    // That one is where Stores may be, and is asked for nothing: no token gets there.
-    let asked = vault.requests().len();
-    let elsewhere = file.replace(vault_url, &vault.url());
-    assert_eq!(refused(&elsewhere).await, ErrorKind::Undecodable);
-    assert_eq!(vault.requests().len(), asked);
-    azure::allow(&vault, &["encrypt"]);
-    let again = ours(&keyring, recipient).await;
-    assert_eq!(refused(&again).await, ErrorKind::PermissionDenied);
     log::assert_clean();
 }

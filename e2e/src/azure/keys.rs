@@ -1,7 +1,8 @@
 //! RSA keys of a vault that encrypt and decrypt (RSA-OAEP-256).
 //!
 //! References: <https://learn.microsoft.com/rest/api/keyvault/keys/encrypt/encrypt>,
-//! <https://learn.microsoft.com/rest/api/keyvault/keys/decrypt/decrypt>.
+//! <https://learn.microsoft.com/rest/api/keyvault/keys/decrypt/decrypt>,
+//! <https://learn.microsoft.com/rest/api/keyvault/keys/get-key/get-key>.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 use super::vault::Asked;
 use super::{Answer, refusal};
 use crate::control_plane::random_token;
+
+/// The right to look at a key.
+const GET: &str = "get";
 
 /// The keys of a vault; each has one version.
 #[derive(Default)]
@@ -35,13 +39,15 @@ impl Keys {
         Ok(version)
     }
 
-    /// Answers `POST /keys/<name>/<version>/<operation>`; the version may be left out.
+    /// Answers `POST /keys/<name>/<version>/<operation>` and `GET /keys/<name>/<version>`; the version may be left out.
     pub(super) fn answer(&self, asked: &Asked<'_>) -> Answer {
         let Asked { base, method, path, query: _, body, rights } = asked;
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (name, version, operation) = match (*method, parts.as_slice()) {
             ("POST", ["keys", name, version, operation]) => (*name, Some(*version), *operation),
             ("POST", ["keys", name, operation]) => (*name, None, *operation),
+            ("GET", ["keys", name, version]) => (*name, Some(*version), GET),
+            ("GET", ["keys", name]) => (*name, None, GET),
             _ => return refusal(404, "NotFound", None, "There is no such operation."),
         };
         if !rights.contains(operation) {
@@ -52,6 +58,15 @@ impl Keys {
         let Some(key) = found else {
             return refusal(404, "KeyNotFound", None, "A key with this name was not found in this key vault.");
         };
+        let kid = format!("{base}/keys/{name}/{}", key.version);
+        if operation == GET {
+            // Nobody here looks at the numbers of the public half.
+            return (
+                200,
+                json!({"key": {"kid": kid, "kty": "RSA", "key_ops": ["encrypt", "decrypt"]},
+                "attributes": {"enabled": true}}),
+            );
+        }
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let value = body.get("value").and_then(Value::as_str).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         let is_oaep = body.get("alg").and_then(Value::as_str) == Some("RSA-OAEP-256");
@@ -61,7 +76,6 @@ impl Keys {
             _ => None,
         });
         let Some(done) = done else { return refusal(400, "BadParameter", None, "The value or algorithm is invalid.") };
-        let kid = format!("{base}/keys/{name}/{}", key.version);
         (200, json!({"kid": kid, "value": URL_SAFE_NO_PAD.encode(done)}))
     }
 }

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use super::{Answer, Shared, field, fields, refusal};
 use crate::control_plane::random_token;
 
+/// Where Entra ID is.
+pub(super) const HOST: &str = "login.microsoftonline.com";
 /// The audience of a token that is presented as an assertion.
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 /// How long Entra ID's tokens live, unless a policy says otherwise: 60 to 90 minutes.
@@ -61,12 +63,12 @@ pub(super) enum Unauthenticated {
 
 impl Unauthenticated {
     /// <https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses>
-    pub(super) fn challenge(&self, base: &str, resource: &str) -> String {
+    pub(super) fn challenge(&self, tenant: &str, resource: &str) -> String {
         let error = match self {
             Self::Missing => "",
             Self::Invalid => r#", error="invalid_token", error_description="AKV10032: Invalid token.""#,
         };
-        format!(r#"Bearer authorization="{base}/common", resource="{resource}"{error}"#)
+        format!(r#"Bearer authorization="https://{HOST}/{tenant}", resource="{resource}"{error}"#)
     }
 
     pub(super) fn answer(&self) -> Answer {
@@ -81,6 +83,11 @@ impl Unauthenticated {
 impl Logins {
     pub(super) fn register(&mut self, application: AzureApplication) {
         self.applications.insert(application.client.clone(), application);
+    }
+
+    /// The tenant that the vault belongs to.
+    pub(super) fn tenant(&self) -> &str {
+        self.applications.values().next().map_or("common", |application| &application.tenant)
     }
 
     pub(super) fn revoke(&mut self) {
@@ -124,6 +131,30 @@ fn granted(shared: &Shared, client: &str, resource: &str) -> anyhow::Result<Answ
     Ok((200, json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token})))
 }
 
+/// What Microsoft's libraries look up before they ask for a token: which hosts are the same, and where a tenant's endpoints
+/// are (<https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc>). None for other requests.
+pub(super) fn discovery(method: &str, path: &str) -> Option<Answer> {
+    if method != "GET" {
+        return None;
+    }
+    if path == "/common/discovery/instance" {
+        let aliases = [HOST, "login.windows.net", "login.microsoft.com", "sts.windows.net"];
+        let metadata = json!([{"preferred_network": HOST, "preferred_cache": "login.windows.net", "aliases": aliases}]);
+        let endpoint = format!("https://{HOST}/common/v2.0/.well-known/openid-configuration");
+        let body = json!({"tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": metadata});
+        return Some((200, body));
+    }
+    let tenant = path.strip_prefix('/')?.strip_suffix("/v2.0/.well-known/openid-configuration")?;
+    let at = |end: &str| format!("https://{HOST}/{tenant}/{end}");
+    let body = json!({
+        "issuer": at("v2.0"),
+        "token_endpoint": at("oauth2/v2.0/token"),
+        "authorization_endpoint": at("oauth2/v2.0/authorize"),
+        "device_authorization_endpoint": at("oauth2/v2.0/devicecode"),
+    });
+    Some((200, body))
+}
+
 /// `POST /{tenant}/oauth2/v2.0/token`
 pub(super) async fn token(shared: &Shared, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
     if method != "POST" {
@@ -139,7 +170,9 @@ pub(super) async fn token(shared: &Shared, method: &str, path: &str, body: &[u8]
     if get("grant_type") != "client_credentials" {
         return Ok(refused(400, "unsupported_grant_type", 70_003, "The grant type is not supported."));
     }
-    let Some(resource) = get("scope").strip_suffix("/.default").filter(|resource| !resource.is_empty()) else {
+    // Microsoft's libraries ask for scopes of OpenID beside it.
+    let mut scopes = get("scope").split(' ').filter_map(|scope| scope.strip_suffix("/.default"));
+    let Some(resource) = scopes.next().filter(|resource| !resource.is_empty()) else {
         return Ok(refused(400, "invalid_scope", 70_011, "The scope is not valid."));
     };
     let client = get("client_id");

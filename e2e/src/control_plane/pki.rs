@@ -45,10 +45,19 @@ impl Authority {
     ///
     /// When the system has no randomness to give.
     pub(crate) fn server(&self) -> anyhow::Result<Identity> {
-        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+        self.server_named("kube-apiserver", &["kubernetes", "kubernetes.default", "kubernetes.default.svc"])
+    }
+
+    /// For a server on loopback that is known by these names, too.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness to give, or a name cannot be one.
+    pub(crate) fn server_named(&self, common_name: &str, names: &[&str]) -> anyhow::Result<Identity> {
+        let names: Vec<String> = ["localhost"].iter().chain(names).map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names)?;
         parameters.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        parameters.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        parameters.distinguished_name.push(DnType::CommonName, common_name);
         self.sign(parameters, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

@@ -9,6 +9,8 @@
 //!   say is therefore not authenticated; a read is.
 //! - An object that cannot be read fails only the keys that no other object has.
 //! - `allowedRecipients` is checked before decryption: a file that somebody else can open, too, is refused.
+//! - A file whose name ends in none of `.yaml`, `.yml`, `.json`, `.env`, `.ini` is binary, as to `sops`: it has one value, the
+//!   bytes of the plain file, under the name `data`.
 //! - There are no versions. With a [`Writer`], which a person at the command line has and the operator has not, values are
 //!   set and deleted in place: what does not change keeps its ciphertext. A change meets the file as it was read, or is
 //!   made anew; an object that a GitOps tool manages is not written.
@@ -92,9 +94,15 @@ impl Sops {
     /// Parses one file and checks who can open it.
     fn parse(&self, snapshot: &Snapshot, file: &str) -> Result<Parsed, Error> {
         let Found { place: _, object, bytes } = snapshot.find(file)?;
-        let label = format!("{file} of {object}");
-        let format = Format::from_file_name(file).ok_or_else(|| no_format(&label))?;
+        let label = label(file, object);
+        let format = Format::of_file(file);
         let encrypted = Encrypted::parse(format, bytes.expose()).map_err(|error| from_sops(&error, &label))?;
+        if format == Format::Binary && !encrypted.names().eq([BINARY_NAME]) {
+            return Err(Error::new(
+                ErrorKind::Undecodable,
+                format!("{label} holds something else than `{BINARY_NAME}`"),
+            ));
+        }
         let recipients = encrypted.recipients();
         if let Some(stranger) = recipients.iter().find(|recipient| !self.is_allowed(recipient)) {
             let stranger: String = stranger.escape_debug().take(96).collect();
@@ -172,17 +180,29 @@ fn split(key: &Key) -> Result<(&str, &str), Error> {
     }
 }
 
+/// The name of the one value of a binary file.
+const BINARY_NAME: &str = "data";
+
+/// How messages name a file. Who mistyped the end of a name sees what became of it.
+fn label(file: &str, object: &str) -> String {
+    match Format::of_file(file) {
+        Format::Yaml | Format::Json | Format::Dotenv | Format::Ini => format!("{file} of {object}"),
+        Format::Binary => format!("{file} of {object}, by its name a binary file,"),
+    }
+}
+
 fn no_name(file: &str, name: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("no value at {file} {name}"))
+    let message = match Format::of_file(file) {
+        Format::Yaml | Format::Json | Format::Dotenv | Format::Ini => format!("no value at {file} {name}"),
+        Format::Binary => {
+            format!("no value at {file} {name}: a binary file, which it is by its name, has one, called {BINARY_NAME}")
+        }
+    };
+    Error::new(ErrorKind::NotFound, message)
 }
 
 fn unsupported(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what)
-}
-
-fn no_format(label: &str) -> Error {
-    let message = format!("{label}: the name ends in none of .yaml, .yml, .json, .env, .ini");
-    Error::new(ErrorKind::Unsupported, message)
 }
 
 const READ_ONLY: &str = "the files of this store are not written from here: use `kubectl atmos-secret set`";

@@ -72,10 +72,13 @@ impl Sops {
 
     /// Whether a file is one of SOPS. One whose name says that it is encrypted must be.
     fn is_sops_file(&self, snapshot: &Snapshot, file: &str) -> Result<bool, Error> {
-        let Some(format) = Format::from_file_name(file) else { return Ok(false) };
+        let by_name = Format::from_file_name(file);
         let Found { place: _, object, bytes } = snapshot.find(file)?;
-        match Encrypted::parse(format, bytes.expose()) {
-            Ok(_) => Ok(true),
+        match Encrypted::parse(by_name.unwrap_or(Format::Binary), bytes.expose()) {
+            // Others of such a name are copies of files that have one.
+            Ok(encrypted) => Ok(by_name.is_some() || encrypted.names().eq([super::BINARY_NAME])),
+            // Anything may be in a file whose name says nothing.
+            Err(_) if by_name.is_none() => Ok(false),
             Err(sops::Error::NotEncrypted) if !file.contains(".enc.") => Ok(false),
             Err(error) => Err(from_sops(&error, &format!("{file} of {object}"))),
         }
@@ -109,9 +112,9 @@ impl Sops {
         writer: &Writer,
     ) -> Result<(Option<SecretValue>, Rekeyed), Error> {
         let Found { place: _, object, bytes } = snapshot.find(file)?;
-        let label = format!("{file} of {object}");
+        let label = super::label(file, object);
         let in_words = |error| from_sops(&error, &label);
-        let format = Format::from_file_name(file).ok_or_else(|| super::no_format(&label))?;
+        let format = Format::of_file(file);
         let encrypted = Encrypted::parse(format, bytes.expose()).map_err(in_words)?;
         let groups = changed(encrypted.key_groups(), rekey, &label)?;
         let names = groups.groups.iter().flatten().map(ToString::to_string);

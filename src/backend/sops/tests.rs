@@ -66,7 +66,7 @@ async fn what_is_no_good_sops_file_has_its_kind() {
         ("broken.json#NAME", ErrorKind::Undecodable),
         ("large.yaml#NAME", ErrorKind::TooLarge),
         ("binary.yaml#NAME", ErrorKind::Undecodable),
-        ("notes.txt#NAME", ErrorKind::Unsupported),
+        ("notes.txt#NAME", ErrorKind::Undecodable),
         ("none.yaml#NAME", ErrorKind::NotFound),
     ] {
         assert_eq!(kind(&sops, key).await, expected, "{key}");

@@ -148,10 +148,15 @@ impl Sops {
     async fn begun(&self, writer: &Writer, file: &str, name: &str, change: &Change<'_>) -> Result<SecretValue, Error> {
         let Change::Set { value, must_be_absent: _ } = change else { return Err(no_name(file, name)) };
         let in_words = |error| from_sops(&error, file);
-        let format = Format::from_file_name(file).ok_or_else(|| super::no_format(file))?;
+        let format = Format::of_file(file);
         let creation = self.creation(writer, file)?;
         let path = Path::key(name);
-        refuse_in_the_clear(creation.encrypts(&path).map_err(in_words)?, name, file)?;
+        // A binary file is encrypted whatever the rules say.
+        let encrypts = match format {
+            Format::Binary => Some(true),
+            Format::Yaml | Format::Json | Format::Dotenv | Format::Ini => creation.encrypts(&path).map_err(in_words)?,
+        };
+        refuse_in_the_clear(encrypts, name, file)?;
         let mut plain = Plain::new(format);
         plain.set(&path, Value::text(copy(value))).map_err(in_words)?;
         let bytes = plain.encrypt(&creation, &*writer.wrapper, Timestamp::now()).await.map_err(in_words)?;

@@ -3,6 +3,14 @@
 //! The new bytes are written beside, synced, and renamed into place; then the folder is synced. While that happens the
 //! folder is locked (`flock`), so that a second writer of ours waits; the lock goes with the process. Whoever does not lock,
 //! such as an editor, is noticed if the file is another one than was read.
+//!
+//! A process that is killed on the way leaves what it wrote beside, under a name with a dot in front that nobody reads. The
+//! next writer of the same file takes that away.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -83,6 +91,9 @@ fn replace_by_steps(
     make_folders(&folder, modes.folder).map_err(failed("make the folder of"))?;
     let lock = Lock::of(&folder, patience)?;
     at(Step::Locked);
+    if lock.is_held {
+        sweep(&path, &folder);
+    }
     let now = read(&path).map_err(failed("read"))?;
     if now.as_deref().map(Vec::as_slice) != before {
         return Err(NotReplaced::Changed);
@@ -135,28 +146,54 @@ fn make_folders(folder: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// A lock on a folder. Windows opens no folder as a file: there the check of the bytes is all there is.
-struct Lock(Option<File>);
+struct Lock {
+    folder: Option<File>,
+    is_held: bool,
+}
 
 impl Lock {
     fn of(folder: &Path, patience: Duration) -> Result<Self, NotReplaced> {
         if cfg!(not(unix)) {
-            return Ok(Self(None));
+            return Ok(Self { folder: None, is_held: false });
         }
         let file = File::open(folder).map_err(|error| NotReplaced::Failed("open the folder of", error))?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self(Some(file))),
+                Ok(()) => return Ok(Self { folder: Some(file), is_held: true }),
                 Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK),
                 Err(fs::TryLockError::WouldBlock) => return Err(NotReplaced::Locked),
                 // A file system without locks, as some over a network are.
-                Err(fs::TryLockError::Error(_)) => return Ok(Self(Some(file))),
+                Err(fs::TryLockError::Error(_)) => return Ok(Self { folder: Some(file), is_held: false }),
             }
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), File::sync_all)
+        self.folder.as_ref().map_or(Ok(()), File::sync_all)
+    }
+}
+
+/// How the name of a new file ends before it is in place.
+const BESIDE_END: &str = ".new";
+
+/// How it begins; between both are 16 hexadecimal digits.
+fn beside_start(target: &Path) -> String {
+    format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Takes away what writers of this file left that were killed. Who holds the lock knows that none of them is at work.
+fn sweep(target: &Path, folder: &Path) {
+    let start = beside_start(target);
+    let is_left = |name: &str| {
+        let number = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(BESIDE_END));
+        number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    // A leftover harms nobody: a folder that cannot be listed, or a file that cannot be removed, keeps no one from writing.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_left) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -168,9 +205,8 @@ struct Beside {
 
 impl Beside {
     fn new(target: &Path, mode: u32) -> io::Result<Self> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let number: u64 = rand::rng().random_range(0..=u64::MAX);
-        let path = target.with_file_name(format!(".{name}.{number:016x}.new"));
+        let path = target.with_file_name(format!("{}{number:016x}{BESIDE_END}", beside_start(target)));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -194,115 +230,5 @@ impl Drop for Beside {
     fn drop(&mut self) {
         // After the rename there is none, and nothing else can be done about one that stays.
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    /// What is on the disk at a step is what a crash there leaves.
-    #[test]
-    fn at_every_step_there_is_the_old_file_or_the_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dev.enc.yaml");
-        for (before, after) in
-            [(None, &b"one"[..]), (Some(&b"one"[..]), b"two, which is longer"), (Some(b"two, which is longer"), b"")]
-        {
-            let mut steps = Vec::new();
-            replace_by_steps(&path, before, after, CIPHERTEXT, PATIENCE, &mut |step| {
-                let now = fs::read(&path).ok();
-                let is_new = step == Step::Renamed;
-                assert_eq!(now.as_deref(), if is_new { Some(after) } else { before }, "{step:?}");
-                if step == Step::Synced {
-                    let beside = names(folder.path()).into_iter().find(|name| name.ends_with(".new")).unwrap();
-                    assert_eq!(fs::read(folder.path().join(beside)).unwrap(), after, "synced whole before the rename");
-                }
-                steps.push(step);
-            })
-            .unwrap();
-            assert_eq!(steps, [Step::Locked, Step::Begun, Step::Written, Step::Synced, Step::Renamed]);
-            assert_eq!(names(folder.path()), ["dev.enc.yaml"], "nothing stays beside");
-        }
-    }
-
-    #[test]
-    fn modes_stay_and_new_files_have_their_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b/dev.enc.yaml");
-        replace(&path, None, b"one", CIPHERTEXT).unwrap();
-        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o755));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        replace(&path, Some(b"one"), b"two", CIPHERTEXT).unwrap();
-        assert_eq!(mode(&path), 0o640);
-        let keys = folder.path().join("sops/age/keys.txt");
-        replace(&keys, None, b"key", PRIVATE).unwrap();
-        assert_eq!((mode(&keys), mode(keys.parent().unwrap())), (0o600, 0o700));
-    }
-
-    #[test]
-    fn what_somebody_else_wrote_is_not_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dev.enc.yaml");
-        fs::write(&path, "theirs").unwrap();
-        for before in [None, Some(&b"read before"[..])] {
-            assert!(matches!(replace(&path, before, b"ours", CIPHERTEXT), Err(NotReplaced::Changed)));
-        }
-        assert_eq!(fs::read(&path).unwrap(), b"theirs");
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(replace(&path, Some(b"theirs"), b"ours", CIPHERTEXT), Err(NotReplaced::Changed)));
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_second_writer_waits_for_the_first_and_not_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dev.enc.yaml");
-        replace_by_steps(&path, None, b"first", CIPHERTEXT, PATIENCE, &mut |step| {
-            if step == Step::Written {
-                let second = replace_by_steps(&path, None, b"second", CIPHERTEXT, Duration::ZERO, &mut |_| {});
-                assert!(matches!(second, Err(NotReplaced::Locked)));
-            }
-        })
-        .unwrap();
-        let (told, hears) = std::sync::mpsc::channel();
-        std::thread::scope(|threads| {
-            let path = &path;
-            replace_by_steps(path, Some(b"first"), b"third", CIPHERTEXT, PATIENCE, &mut |step| {
-                if step == Step::Locked {
-                    let told = told.clone();
-                    threads.spawn(move || told.send(replace(path, Some(b"third"), b"fourth", CIPHERTEXT)));
-                }
-            })
-            .unwrap();
-        });
-        hears.recv().unwrap().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"fourth");
-    }
-
-    #[test]
-    fn a_link_stays_a_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, link) = (folder.path().join("real.yaml"), folder.path().join("link.yaml"));
-        fs::write(&path, "one").unwrap();
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        replace(&link, Some(b"one"), b"two", CIPHERTEXT).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read(&path).unwrap(), b"two");
     }
 }

@@ -51,7 +51,7 @@ fn collect(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -
 }
 
 fn is_sops_file(path: &Path, name: &str) -> Result<bool, Failure> {
-    let Some(format) = Format::from_file_name(name) else { return Ok(false) };
+    let Some(format) = Format::from_file_name(name) else { return Ok(is_binary_sops_file(path)) };
     let shown = path.display();
     let bytes = replace::read(path)
         .map_err(|error| Failure::access(format!("could not read {shown}: {}", error.kind())))?
@@ -65,5 +65,46 @@ fn is_sops_file(path: &Path, name: &str) -> Result<bool, Failure> {
         Err(sops::Error::NotEncrypted) => Err(Failure::access(format!("{shown} is not encrypted"))
             .hint("encrypt it with `sops encrypt --in-place`, and change its values if they were anywhere else")),
         Err(error) => Err(Failure::access(format!("{shown}: {error}"))),
+    }
+}
+
+/// Whether a file whose name says nothing is one. Anything may be in it, of any size, so that what cannot be read is none, and
+/// neither is a copy of a file that had a name.
+fn is_binary_sops_file(path: &Path) -> bool {
+    let Ok(Some(bytes)) = replace::read(path) else { return false };
+    Encrypted::parse(Format::Binary, &bytes).is_ok_and(|encrypted| encrypted.names().eq(["data"]))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+    use crate::sops::{AgeRecipients, Creation, KeyGroups, Plain, Recipient, Value};
+    use crate::value::SecretValue;
+
+    fn encrypted(format: Format, name: &str) -> Vec<u8> {
+        let recipient = ::age::x25519::Identity::generate().to_public().to_string();
+        let keys = KeyGroups::single(vec![Recipient::Age(recipient)]);
+        let mut plain = Plain::new(format);
+        plain.set(&sops::Path::key(name), Value::text(SecretValue::new(vec![0, 255]))).unwrap();
+        let creation = Creation { keys, ..Creation::default() };
+        let made = plain.encrypt(&creation, &AgeRecipients, jiff::Timestamp::UNIX_EPOCH);
+        futures::executor::block_on(made).unwrap()
+    }
+
+    #[test]
+    fn a_file_of_another_name_is_one_if_it_is_a_binary_sops_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+        put("dev.enc.json", &encrypted(Format::Json, "A"));
+        put("dev.enc.json.orig", &encrypted(Format::Json, "A"));
+        put("dev.enc.yaml~", &encrypted(Format::Yaml, "A"));
+        put("store.p12", &encrypted(Format::Binary, "data"));
+        put("no-end", &encrypted(Format::Binary, "data"));
+        put("notes.txt", b"{\"data\": \"plain\"}");
+        put("picture.png", &[0x89, 0xff]);
+        fs::File::create(folder.path().join("large.iso")).unwrap().set_len(1 << 30).unwrap();
+        assert_eq!(sops_files(folder.path()).unwrap(), ["dev.enc.json", "no-end", "store.p12"]);
     }
 }

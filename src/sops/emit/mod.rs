@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 pub(super) use self::yaml::Indent;
 use super::format::Format;
+use super::indents::Indents;
 use super::tree::{Comment, Entry, Map, Node};
 
 /// A text that may hold values.
@@ -34,6 +35,27 @@ impl Default for Style {
 }
 
 impl Style {
+    /// The style of a new file, as `sops` takes the numbers of its configuration: Go's YAML knows 2 to 9 blanks, and takes
+    /// 2 for any other number of them (`yaml_emitter_emit_stream_start` in `go.yaml.in/yaml/v3`).
+    pub(super) fn of_new(format: Format, indents: Indents) -> Self {
+        let Indents { yaml, json, binary } = indents;
+        let style = Self::default();
+        let of_json = |blanks: Option<usize>| blanks.map(|blanks| " ".repeat(blanks));
+        match format {
+            Format::Yaml => Self {
+                yaml_indent: match yaml {
+                    None | Some(0) => style.yaml_indent,
+                    Some(blanks @ 2..=9) => blanks,
+                    Some(_) => 2,
+                },
+                ..style
+            },
+            Format::Json => Self { json_indent: of_json(json).unwrap_or(style.json_indent), ..style },
+            Format::Binary => Self { json_indent: of_json(binary).unwrap_or(style.json_indent), ..style },
+            Format::Dotenv | Format::Ini => style,
+        }
+    }
+
     /// A rendered text with the line ends of the file.
     pub(super) fn line_ends(&self, text: Text) -> Text {
         if self.windows { Zeroizing::new(text.replace('\n', "\r\n")) } else { text }

@@ -1,10 +1,10 @@
 //! `.sops.yaml`: the rule that we take is the one that `sops` takes, with the same recipients and the same options.
 
 use super::exchange::now;
-use super::oracle::{Identity, Workplace, encrypt_bytes_under, file_name};
+use super::oracle::{Identity, Workplace, encrypt_by, encrypt_bytes_under, file_name};
 use crate::sops::{
-    AgeRecipients, AwsKmsKey, Creation, CreationRules, Editor, Encrypted, Error, Format, KeyGroups, Plain, Recipient,
-    Selection,
+    AgeRecipients, AwsKmsKey, Creation, CreationRules, Editor, Encrypted, Error, Format, Indents, KeyGroups, Path,
+    Plain, Recipient, Selection, Value,
 };
 use crate::value::SecretValue;
 
@@ -277,5 +277,84 @@ fn truth_is_written_in_the_words_of_sops() {
     for word in ["perhaps", "'true'", "1", "yEs", "[]"] {
         let text = format!("creation_rules: [{{age: a, mac_only_encrypted: {word}}}]\n");
         assert!(matches!(rules(&text).for_file("f"), Err(Error::BadCreationRules { .. })), "{word}");
+    }
+}
+
+/// Each line's blanks and key: what is left where everything random is taken away.
+fn layout(file: &[u8]) -> Vec<String> {
+    let is_armor = |text: &str| {
+        text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+    };
+    let of_line = |line: &str| {
+        let text = line.trim_start();
+        let key = match text.split_once(':') {
+            Some((key, _)) => key,
+            None if is_armor(text) => "armor",
+            None if text.starts_with("\"ENC[") || text.starts_with("- ENC[") => "value",
+            None => text.trim_end_matches(','),
+        };
+        format!("{}{key}", &line[..line.len() - text.len()])
+    };
+    let mut lines: Vec<String> = String::from_utf8(file.to_vec()).unwrap().lines().map(of_line).collect();
+    // Armor is of any length: age adds what makes readers used to the unknown.
+    lines.dedup();
+    lines
+}
+
+#[tokio::test]
+async fn new_files_are_indented_as_those_of_sops() {
+    let person = Identity::generate();
+    let yaml = "a: x\nmap:\n  b: {c: d}\n  list: [one, {k: v, m: {n: o}}, [two, three]]\n";
+    let json = r#"{"a": "x", "map": {"b": {"c": "d"}, "list": ["one", {"k": "v"}, ["two"]]}}"#;
+    let cases = [
+        (Format::Yaml, "yaml", yaml, &[0, 1, 2, 3, 4, 5, 8, 9, 10, 16][..]),
+        (Format::Json, "json", json, &[-1, 0, 1, 2, 4, 7, 16]),
+        (Format::Binary, "json_binary", "bytes", &[-1, 0, 2, 4]),
+    ];
+    for (format, store, plain, indents) in cases {
+        for indent in indents {
+            let what = format!("{store}: {indent}");
+            let text =
+                format!("creation_rules:\n  - age: {}\nstores:\n  {store}:\n    indent: {indent}\n", person.recipient);
+            let theirs = encrypt_by(&text, format, plain.as_bytes());
+            let plain = Plain::parse(format, &SecretValue::from(plain.to_owned())).unwrap();
+            let creation = resolved(&text, file_name(format));
+            let ours = plain.encrypt(&creation, &AgeRecipients, now()).await.unwrap();
+            assert_eq!(layout(&ours), layout(&theirs), "{what}\n{}", String::from_utf8_lossy(&theirs));
+            Workplace::new(format, &[&person.secret]).decrypt(&ours).unwrap();
+            // What is added later stands as deep as what is there.
+            let mut editor = Editor::open(format, &ours, &person.keys()).await.unwrap();
+            let path = match format {
+                Format::Binary => Path::key("data"),
+                Format::Yaml | Format::Json | Format::Dotenv | Format::Ini => Path::key("map").then("added").then("x"),
+            };
+            editor.set(&path, Value::text(SecretValue::from("new".to_owned()))).unwrap();
+            let edited = layout(&editor.save(now()).unwrap());
+            assert!(layout(&ours).iter().all(|line| edited.contains(line)), "{what}: {edited:#?}");
+            let deep = |key: &str, lines: &[String]| {
+                let line = lines.iter().find(|line| line.trim_start().trim_matches('"') == key);
+                line.map(|line| line.len() - line.trim_start().len())
+            };
+            assert_eq!(deep("x", &edited), deep("c", &layout(&ours)), "{what}: {edited:#?}");
+        }
+    }
+}
+
+#[test]
+fn indents_that_are_none_are_told() {
+    for (stores, field) in [
+        ("a", "stores"),
+        ("{yaml: 2}", "stores.yaml"),
+        ("{yaml: {indent: -1}}", "stores.yaml.indent"),
+        ("{yaml: {indent: two}}", "stores.yaml.indent"),
+        ("{json: {indent: -2}}", "stores.json.indent"),
+        ("{json_binary: {indent: 17}}", "stores.json_binary.indent"),
+    ] {
+        let error = CreationRules::parse(format!("stores: {stores}\n").as_bytes()).err();
+        assert!(matches!(&error, Some(Error::BadCreationRules { field: told, .. }) if told == field), "{error:?}");
+    }
+    for stores in ["", "{}", "{yaml: {}, json:, dotenv: {}, ini: {}}"] {
+        let text = format!("stores: {stores}\ncreation_rules: [{{age: a}}]\n");
+        assert_eq!(resolved(&text, "f").indents, Indents::default(), "{stores}");
     }
 }

@@ -181,7 +181,8 @@ async fn exchange(format: Format, rule: &str, mac_only_encrypted: bool, pair: &K
     assert_same(&opened.plain, &meant, &what);
 
     // Ours, read by them and by us.
-    let creation = Creation { keys: pair.groups(), selection: selection(rule), mac_only_encrypted };
+    let creation =
+        Creation { keys: pair.groups(), selection: selection(rule), mac_only_encrypted, ..Creation::default() };
     let ours = meant.encrypt(&creation, &AgeRecipients, now()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let shown = String::from_utf8_lossy(&ours);
     let decrypted = workplace.decrypt(&ours).unwrap_or_else(|said| panic!("{what}: {said}\n{shown}"));

@@ -91,7 +91,8 @@ async fn what_we_write_of_odd_files_sops_reads_alike() {
         for (text, selection) in texts.iter().flat_map(|text| rules.iter().map(move |rule| (text, rule))) {
             let plain = Plain::parse(format, &SecretValue::from((*text).to_owned())).unwrap();
             let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
-            let creation = Creation { keys, selection: selection.clone(), mac_only_encrypted: false };
+            let creation =
+                Creation { keys, selection: selection.clone(), mac_only_encrypted: false, ..Creation::default() };
             let file = match plain.encrypt(&creation, &AgeRecipients, now()).await {
                 Ok(file) => file,
                 // In the clear there are values without a form; encrypted there are none.
@@ -182,6 +183,7 @@ async fn binary_files_hold_any_bytes() {
             keys,
             selection: Some(crate::sops::Selection::EncryptedRegex("^nothing$".to_owned())),
             mac_only_encrypted: true,
+            ..Creation::default()
         };
         let plain = Plain::parse(Format::Binary, &SecretValue::new(bytes.to_vec())).unwrap();
         let ours = plain.encrypt(&creation, &AgeRecipients, now()).await.unwrap();

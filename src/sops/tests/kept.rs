@@ -30,6 +30,7 @@ async fn rules_hold_for_what_is_added() {
             keys: KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]),
             selection: Some(rule),
             mac_only_encrypted: false,
+            ..Creation::default()
         };
         let file = Plain::new(Format::Yaml).encrypt(&creation, &AgeRecipients, now()).await.unwrap();
         let mut editor = open(Format::Yaml, &identity, &file).await;
@@ -71,7 +72,7 @@ async fn expressions_mean_what_they_mean_to_sops() {
             open(Format::Yaml, &identity, theirs.as_bytes()).await;
             let selection = Selection::of_field(field, regex.to_owned());
             let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
-            let creation = Creation { keys, selection, mac_only_encrypted: false };
+            let creation = Creation { keys, selection, mac_only_encrypted: false, ..Creation::default() };
             let parsed = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
             let ours = parsed.encrypt(&creation, &AgeRecipients, now()).await.unwrap();
             let workplace = Workplace::new(Format::Yaml, &[&identity.secret]);
@@ -83,7 +84,12 @@ async fn expressions_mean_what_they_mean_to_sops() {
     // Nothing said is the default, not everything.
     let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
     for selection in [Selection::UnencryptedSuffix(String::new()), Selection::UnencryptedRegex(String::new())] {
-        let creation = Creation { keys: keys.clone(), selection: Some(selection), mac_only_encrypted: false };
+        let creation = Creation {
+            keys: keys.clone(),
+            selection: Some(selection),
+            mac_only_encrypted: false,
+            ..Creation::default()
+        };
         let parsed = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
         let file = String::from_utf8(parsed.encrypt(&creation, &AgeRecipients, now()).await.unwrap()).unwrap();
         assert_eq!(file.lines().take(9).filter(|line| line.contains("ENC[")).count(), 9, "{file}");
@@ -126,14 +132,19 @@ async fn comments_that_would_lie_to_the_next_reader_are_refused() {
         (Selection::EncryptedCommentRegex("seal".to_owned()), "l:\n  # seal\n  # note\n  - 1\n"),
     ];
     for (selection, plain) in cases {
-        let creation = Creation { keys: keys.clone(), selection: Some(selection), mac_only_encrypted: false };
+        let creation = Creation {
+            keys: keys.clone(),
+            selection: Some(selection),
+            mac_only_encrypted: false,
+            ..Creation::default()
+        };
         let plain = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
         let error = plain.encrypt(&creation, &AgeRecipients, now()).await.err().unwrap();
         assert!(matches!(error, crate::sops::Error::Unwritable { .. }), "{error}");
     }
     // In a map it does reach, and what marks by whatever is sealed marks nothing new.
     let selection = Some(Selection::EncryptedCommentRegex("seal|AES256".to_owned()));
-    let creation = Creation { keys, selection, mac_only_encrypted: false };
+    let creation = Creation { keys, selection, mac_only_encrypted: false, ..Creation::default() };
     let plain = SecretValue::from("# seal\n# note\na: 1\nb: 2\n".to_owned());
     Plain::parse(Format::Yaml, &plain).unwrap().encrypt(&creation, &AgeRecipients, now()).await.unwrap();
 }
@@ -142,8 +153,12 @@ async fn comments_that_would_lie_to_the_next_reader_are_refused() {
 async fn aliases_stay_until_a_change_needs_them_written_out() {
     let identity = Identity::generate();
     let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
-    let creation =
-        Creation { keys, selection: Some(Selection::EncryptedRegex("^secret".to_owned())), mac_only_encrypted: false };
+    let creation = Creation {
+        keys,
+        selection: Some(Selection::EncryptedRegex("^secret".to_owned())),
+        mac_only_encrypted: false,
+        ..Creation::default()
+    };
     let plain = "base: {a: 1, b: [x]}\ncopy: {a: 1, b: [x]}\nsecret: s\n";
     let plain = Plain::parse(Format::Yaml, &SecretValue::from(plain.to_owned())).unwrap();
     let file = String::from_utf8(plain.encrypt(&creation, &AgeRecipients, now()).await.unwrap()).unwrap();
@@ -174,8 +189,12 @@ async fn aliases_stay_until_a_change_needs_them_written_out() {
 async fn many_keys_are_edited_soon() {
     let identity = Identity::generate();
     let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
-    let creation =
-        Creation { keys, selection: Some(Selection::EncryptedRegex("^secret".to_owned())), mac_only_encrypted: false };
+    let creation = Creation {
+        keys,
+        selection: Some(Selection::EncryptedRegex("^secret".to_owned())),
+        mac_only_encrypted: false,
+        ..Creation::default()
+    };
     for format in [Format::Yaml, Format::Json, Format::Dotenv] {
         let mut plain = Plain::new(format);
         // Straight into the tree: putting them one by one looks each of them up.

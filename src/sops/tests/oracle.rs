@@ -48,9 +48,14 @@ pub(super) fn encrypt_under(rule: &str, format: Format, plain: &str) -> String {
 
 /// As [`encrypt_under`], for any bytes.
 pub(super) fn encrypt_bytes_under(rule: &str, format: Format, plain: &[u8]) -> Vec<u8> {
+    encrypt_by(&creation_rule(rule), format, plain)
+}
+
+/// As [`encrypt_bytes_under`], with the whole text of a `.sops.yaml`.
+pub(super) fn encrypt_by(config_text: &str, format: Format, plain: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yaml");
-    std::fs::write(&config, creation_rule(rule)).unwrap();
+    std::fs::write(&config, config_text).unwrap();
     let config = config.to_str().unwrap();
     let arguments = ["--config", config, "encrypt", "--filename-override", file_name(format)];
     run(&folder, &[], &arguments, plain).unwrap_or_else(|said| panic!("sops refused: {said}"))

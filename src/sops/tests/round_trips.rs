@@ -151,7 +151,7 @@ fn map(pairs: &[(Vec<String>, String, Tree)], suffix: &str, with_comments: bool)
 
 fn creation(identity: &Identity, selection: Option<Selection>) -> Creation {
     let keys = KeyGroups::single(vec![Recipient::Age(identity.recipient.clone())]);
-    Creation { keys, selection, mac_only_encrypted: false }
+    Creation { keys, selection, mac_only_encrypted: false, ..Creation::default() }
 }
 
 fn config(cases: u32) -> ProptestConfig {
@@ -202,8 +202,11 @@ fn what_we_encrypt_sops_decrypts() {
             let plain = Plain { format, documents: vec![all] };
             let file = encrypted(&plain, &creation(&identity, None));
             let workplace = if format == Format::Yaml { &workplace } else { &json };
-            // Its MAC is over every value, and it is right only if every value is the same.
-            if let Err(said) = workplace.decrypt(&file) {
+            // Its MAC is over every value, and it is right only if every value is the same. What it has opened it cannot
+            // always print: Go's YAML does not read all that it writes, such as a name that begins with a tab below a comment.
+            if let Err(said) = workplace.decrypt(&file)
+                && !said.contains("Error dumping file")
+            {
                 prop_assert!(false, "{said}\n{}", String::from_utf8_lossy(&file));
             }
         });
