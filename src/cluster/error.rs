@@ -91,6 +91,8 @@ pub enum Cause {
     NamespaceTerminating,
     /// An admission webhook or policy denied it.
     AdmissionDenied,
+    /// The server starts, and a part of its admission is not ready.
+    Starting,
 }
 
 macro_rules! status_reasons {
@@ -168,7 +170,8 @@ impl Refusal {
 /// Admission comes first, because a webhook writes its own text behind the fixed words and could quote the others.
 ///
 /// Sources of the words: `k8s.io/apiserver` `plugin/webhook/errors/statuserror.go` and `plugin/policy/validating`;
-/// `plugin/resourcequota/controller.go`; `NamespaceTerminating` is `NamespaceTerminatingCause` of `k8s.io/api/core/v1`.
+/// `plugin/resourcequota/controller.go`; "not yet ready to handle request" is what plugins of `k8s.io/apiserver`,
+/// `pkg/admission/plugin` (namespace lifecycle, webhooks, policies) and of the quota say; `NamespaceTerminating` is `NamespaceTerminatingCause` of `k8s.io/api/core/v1`.
 fn cause(message: &str, causes: &[StatusCause]) -> Cause {
     if (message.contains("admission webhook ") && message.contains(" denied the request"))
         || (message.contains("ValidatingAdmissionPolicy ") && message.contains(" denied request"))
@@ -180,6 +183,8 @@ fn cause(message: &str, causes: &[StatusCause]) -> Cause {
         Cause::NamespaceTerminating
     } else if message.contains("exceeded quota: ") {
         Cause::QuotaExceeded
+    } else if message.ends_with("not yet ready to handle request") {
+        Cause::Starting
     } else {
         Cause::Unspecified
     }

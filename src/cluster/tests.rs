@@ -82,11 +82,13 @@ async fn a_refusal_says_its_code_and_its_cause_and_no_text() {
         format!("secrets \"s\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {CANARY}");
     let quota = format!("secrets \"s\" is forbidden: exceeded quota: {CANARY}, requested: secrets=1");
     let gone = "secrets \"s\" is forbidden: unable to create new content in namespace n because it is being terminated";
+    let starting = "secrets \"s\" is forbidden: not yet ready to handle request";
     for ((code, body), reason, cause) in [
         (status(403, "Forbidden", CANARY), StatusReason::Forbidden, Cause::Unspecified),
         (status(403, "Forbidden", &quota), StatusReason::Forbidden, Cause::QuotaExceeded),
         (status(403, "Forbidden", gone), StatusReason::Forbidden, Cause::NamespaceTerminating),
         (status(403, "Forbidden", &webhook), StatusReason::Forbidden, Cause::AdmissionDenied),
+        (status(403, "Forbidden", starting), StatusReason::Forbidden, Cause::Starting),
         (status(422, "Invalid", &policy), StatusReason::Invalid, Cause::AdmissionDenied),
         (status(409, "AlreadyExists", CANARY), StatusReason::AlreadyExists, Cause::Unspecified),
         (status(500, CANARY, CANARY), StatusReason::Other, Cause::Unspecified),

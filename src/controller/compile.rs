@@ -127,7 +127,11 @@ fn unreadable(reference: &StoreRef) -> Problem {
 
 async fn namespace_labels(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, Failure> {
     let api: Api<PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>> = Api::all(context.client.clone());
-    Ok(within(api.get_metadata_opt(namespace)).await?.map(|object| object.labels().clone()).unwrap_or_default())
+    match within(api.get_metadata(namespace)).await {
+        Ok(object) => Ok(object.labels().clone()),
+        Err(Failure::Status(404)) => Ok(BTreeMap::new()),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What a Stack depends on, for the index.

@@ -3,12 +3,11 @@
 //! They are few and small, so whole specs are kept. Each object is decoded on its own: one that this version of the API
 //! cannot read is kept as [`Lookup::Invalid`] and disturbs nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::TryStreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::relations::{Dependency, StoreKey};
+use super::watches::persistent;
 use crate::api::{Catalog, CatalogSpec, ClusterStore, ClusterStoreSpec, Store, StoreSpec, StoreStatus, marks};
 use crate::model::Lookup;
 
@@ -177,20 +177,20 @@ impl Definitions {
     {
         let resource = ApiResource::erase::<K>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
-        let mut stream =
-            std::pin::pin!(watcher(api, watcher::Config::default()).backoff(super::watches::WatchBackoff::default()));
-        let mut listed: Vec<Dependency> = Vec::new();
+        let mut stream = std::pin::pin!(persistent(watcher(api, watcher::Config::default())));
+        let mut listed: HashSet<Dependency> = HashSet::new();
         let mut first = true;
         loop {
             match stream.try_next().await {
-                Ok(Some(Event::Init)) => listed.clear(),
+                Ok(Some(Event::Init)) => listed = HashSet::new(),
                 Ok(Some(Event::InitApply(object))) => {
-                    listed.push(K::identify(&object));
+                    listed.insert(K::identify(&object));
                     self.take::<K>(object, changes);
                 }
                 Ok(Some(Event::Apply(object))) => self.take::<K>(object, changes),
                 Ok(Some(Event::Delete(object))) => self.drop_object(&K::identify(&object), changes),
                 Ok(Some(Event::InitDone)) => {
+                    let listed = std::mem::take(&mut listed);
                     for gone in self.known::<K>().into_iter().filter(|object| !listed.contains(object)) {
                         self.drop_object(&gone, changes);
                     }

@@ -5,21 +5,30 @@ use std::collections::BTreeSet;
 use super::Context;
 use super::relations::StackKey;
 use super::stacks::Read;
-use super::target::Done;
+use super::target::{Again, Done};
 use crate::api::{GROUP, marks};
+use crate::cluster;
 use crate::model::Plan;
 
 /// How many names the schema lets the status hold.
 const MOST_LISTED: usize = 1024;
 
-/// Handles the Secrets of the Stack that no target names. Returns the names of those that stay.
+/// The Secrets of a Stack that no target names.
+pub struct Leftover {
+    /// Those that stay, or may be there still.
+    pub names: Vec<String>,
+    /// When to try again because one could not be looked at or deleted.
+    pub again: Again,
+}
+
+/// Handles the Secrets of the Stack that no target names.
 ///
 /// A Secret that was written under `deletionPolicy: Delete` carries our ownerReference and is deleted, once the Stack
 /// compiles and all its remaining targets are ready; every delete names uid and resourceVersion. Where nothing is watched,
 /// only the Secrets that the status remembers are known.
-pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan, targets: &[Done]) -> Vec<String> {
+pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan, targets: &[Done]) -> Leftover {
     if plan.blocked.is_some() {
-        return read.status.leftover.clone();
+        return Leftover { names: read.status.leftover.clone(), again: Again::Never };
     }
     let named: BTreeSet<&str> = plan.targets.iter().map(|target| target.name.as_str()).collect();
     let namespace = context.namespaces.use_namespace(&key.namespace);
@@ -31,7 +40,7 @@ pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan,
     let compiles = plan.targets.iter().all(|target| target.problem.is_none())
         && plan.secrets.iter().all(|secret| secret.read.is_ok());
     let may_delete = compiles && targets.iter().all(|done| done.report.ready);
-    let mut leftover = Vec::new();
+    let mut leftover = Leftover { names: Vec::new(), again: Again::Never };
     for name in candidates {
         match context.objects.get_secret(&key.namespace, &name).await {
             Ok(None) => {}
@@ -47,29 +56,45 @@ pub async fn handle(context: &Context, key: &StackKey, read: &Read, plan: &Plan,
                         && owner.uid == read.uid
                         && owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
                 });
-                if !(owned && may_delete && delete(context, key, &name, metadata).await) {
-                    leftover.push(name);
+                if !(owned && may_delete) {
+                    leftover.names.push(name);
+                } else if let Err(error) = delete(context, key, &name, metadata).await {
+                    leftover.keep(name, &error);
                 }
             }
-            // Not known to be gone, so it stays on the list.
-            Err(_) if read.status.leftover.contains(&name) => leftover.push(name),
-            Err(_) => {}
+            // Not known to be gone. Where nothing is watched, the list is all that remembers it.
+            Err(error) => leftover.keep(name, &error),
         }
     }
-    leftover.truncate(MOST_LISTED);
+    leftover.names.truncate(MOST_LISTED);
     leftover
 }
 
-async fn delete(context: &Context, key: &StackKey, name: &str, metadata: &crate::cluster::Metadata) -> bool {
-    let deleted = context.objects.delete_secret(&key.namespace, name, &metadata.uid, &metadata.resource_version).await;
-    match deleted {
-        Ok(()) => {
-            tracing::info!(stack = %key, target = name, "deleted a target that left the spec");
-            true
-        }
-        Err(error) => {
-            tracing::warn!(stack = %key, target = name, %error, "a target that left the spec could not be deleted");
-            false
+impl Leftover {
+    /// Takes note of a Secret of which nothing is known after this error.
+    fn keep(&mut self, name: String, error: &cluster::Error) {
+        self.names.push(name);
+        let is_refused = error.refusal().is_some_and(|refusal| refusal.status == 403);
+        if !is_refused {
+            self.again = Again::Soon;
+        } else if self.again == Again::Never {
+            self.again = Again::Sometimes;
         }
     }
+}
+
+async fn delete(
+    context: &Context,
+    key: &StackKey,
+    name: &str,
+    metadata: &cluster::Metadata,
+) -> Result<(), cluster::Error> {
+    let deleted = context.objects.delete_secret(&key.namespace, name, &metadata.uid, &metadata.resource_version).await;
+    match &deleted {
+        Ok(()) => tracing::info!(stack = %key, target = name, "deleted a target that left the spec"),
+        Err(error) => {
+            tracing::warn!(stack = %key, target = name, %error, "a target that left the spec could not be deleted");
+        }
+    }
+    deleted
 }

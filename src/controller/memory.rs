@@ -144,6 +144,8 @@ fn wait_as_long(since: &Instant, now: Instant, first: Duration, longest: Duratio
 #[derive(Default)]
 pub struct Memory {
     stacks: Mutex<HashMap<StackKey, Kept>>,
+    /// Since when the syncs of a Stack do not come to their end.
+    unfinished: Mutex<HashMap<StackKey, Instant>>,
 }
 
 /// A [`Recollection`] between two syncs: small, since there is one for each Stack.
@@ -181,9 +183,25 @@ impl Memory {
         self.lock().insert(stack.clone(), kept);
     }
 
+    /// Takes note that a sync did not come to its end. Returns for how long none did.
+    pub fn did_not_finish(&self, stack: &StackKey) -> Duration {
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.entry(stack.clone()).or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Takes note that a sync came to its end.
+    pub fn finished(&self, stack: &StackKey) {
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        if unfinished.remove(stack).is_some() && unfinished.is_empty() {
+            // In an outage it was large.
+            *unfinished = HashMap::new();
+        }
+    }
+
     /// Forgets a Stack.
     pub fn forget(&self, stack: &StackKey) {
         self.lock().remove(stack);
+        self.finished(stack);
     }
 
     /// The targets of a Stack and their versions.

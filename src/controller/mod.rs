@@ -16,6 +16,7 @@ pub mod definitions;
 pub mod digest_key;
 pub mod drift;
 pub mod events;
+mod hint;
 pub mod leftover;
 pub mod memory;
 pub mod namespaces;
@@ -378,32 +379,5 @@ impl Context {
     #[must_use]
     pub fn unwatched_credentials(&self) -> String {
         format!("unwatched-{}", self.unwatched.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// As [`grant_hint`](Self::grant_hint), for the objects that a store reads.
-    #[must_use]
-    pub fn read_hint(&self, store: &StoreKey) -> String {
-        match store {
-            StoreKey::Store { namespace, .. } => self.grant_hint("read", "Secrets or ConfigMaps", namespace),
-            StoreKey::ClusterStore { name } => format!(
-                "the operator may not read the Secrets or ConfigMaps of its own namespace {} that ClusterStore {name} \
-                 names; grant get, list and watch on them by a Role and a RoleBinding there",
-                self.identity.namespace
-            ),
-        }
-    }
-
-    /// What is missing and the command that grants it.
-    #[must_use]
-    pub fn grant_hint(&self, verb: &str, resource: &str, namespace: &str) -> String {
-        let account = self.identity.user.strip_prefix("system:serviceaccount:");
-        let subject = match account {
-            Some(account) => format!("--serviceaccount={account}"),
-            None => format!("--user={}", self.identity.user),
-        };
-        format!(
-            "the operator may not {verb} {resource} in namespace {namespace}; grant it: kubectl -n {namespace} create \
-             rolebinding atmos-secrets-operator --clusterrole=atmos-secrets-operator-namespace {subject}"
-        )
     }
 }

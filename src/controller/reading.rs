@@ -11,9 +11,10 @@ use super::Context;
 use super::queue::Lane;
 use super::refresh::Reading;
 use super::relations::{StackKey, StoreKey};
+use super::rights::is_ready;
 use crate::api::Reason;
 use crate::backend::connect::Connected;
-use crate::backend::{Error, Key, Versioned};
+use crate::backend::{Error, ErrorKind, Key, Versioned};
 use crate::model::render::finding;
 use crate::model::{Fetched, Finding, Plan, StoreRef};
 
@@ -61,13 +62,37 @@ struct Asked {
 impl Asked {
     async fn read(self, context: &Context) -> (StoreRef, BTreeMap<Key, Result<Versioned, Error>>) {
         let Self { store, store_key, keys, live } = self;
-        let results = match live {
-            Ok(live) => live.reads.read(&keys).await,
-            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
-        };
-        context.stores.note_results(&store_key, &results);
+        let results = read_of(context, &store_key, &live, &keys).await;
         (store, keys.into_iter().zip(results).collect())
     }
+}
+
+/// Reads keys of one store. What an API server refuses that is not ready counts as an error that passes.
+pub async fn read_of(
+    context: &Context,
+    store: &StoreKey,
+    live: &Result<Arc<Connected>, Error>,
+    keys: &[Key],
+) -> Vec<Result<Versioned, Error>> {
+    let mut results = match live {
+        Ok(live) => live.reads.read(keys).await,
+        Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let refused = |result: &Result<Versioned, Error>| result.as_ref().is_err_and(|error| is_refusal(error.kind));
+    if results.iter().any(refused) && !is_ready(&context.client, &context.namespace_of(store)).await {
+        for result in results.iter_mut().filter(|result| refused(result)) {
+            let message = format!("{store}: the API server is not ready, so that it refuses says nothing yet");
+            *result = Err(Error::new(ErrorKind::Unavailable, message));
+        }
+    }
+    context.stores.note_results(store, &results);
+    results
+}
+
+/// Whether an error can be a refusal by the API server, of the operator's rights or of its token: as an object that holds
+/// values is read, or the credentials of a store outside the cluster.
+pub fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::GrantMissing | ErrorKind::Unauthenticated)
 }
 
 /// What is known of each secret, once its key was read.
@@ -90,7 +115,8 @@ pub fn find(context: &Context, key: &StackKey, plan: &Plan, results: &Results) -
                 && problem.reason == Reason::GrantMissing
                 && let Ok(read) = &secret.read
             {
-                problem.message = context.read_hint(&StoreKey::resolve(&read.store, &key.namespace));
+                let store = StoreKey::resolve(&read.store, &key.namespace);
+                problem.message = context.read_hint(&store, &problem.message);
             }
             finding
         })

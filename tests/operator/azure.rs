@@ -265,7 +265,9 @@ async fn a_workload_identity_needs_a_grant_and_nothing_else() -> anyhow::Result<
     let stack =
         "{defaultStore: azure, refreshInterval: 10s, components: {terraform: {db: {secrets: {vars: {K: {}}}}}}}";
     tenant.stack("prod", stack).await?;
-    tenant.wait_reason("prod", Reason::GrantMissing).await?;
+    let status = tenant.wait_reason("prod", Reason::GrantMissing).await?;
+    let message = &condition(&status, READY).unwrap().message;
+    assert!(message.contains(&format!("tokens of ServiceAccount {namespace}/vault-reader")), "{message}");
     assert_eq!(scene.logins(), 0);
 
     let rules = json!([{"apiGroups": [""], "resources": ["serviceaccounts/token"],

@@ -137,7 +137,9 @@ async fn values_of_every_scope_and_version_arrive_by_workload_identity() -> anyh
     tenant.stack("prod", spec).await?;
     // Tokens of an account are asked for only with a right on that account.
     tenant.wait_reason("prod", Reason::GrantMissing).await?;
-    tenant.wait_store("google", Reason::GrantMissing).await?;
+    let told = tenant.wait_store("google", Reason::GrantMissing).await?;
+    let account = format!("tokens of ServiceAccount {namespace}/reader; list it in serviceAccountTokens");
+    assert!(told.message.contains(&account), "{}", told.message);
     assert!(gcp.requests().is_empty(), "no login without a token");
     let rule = json!({"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["reader"],
         "verbs": ["create"]});

@@ -32,6 +32,7 @@ mod shapes;
 mod sops_files;
 mod sops_store;
 mod stamps;
+mod starting;
 mod store_errors;
 mod sync;
 mod target_errors;

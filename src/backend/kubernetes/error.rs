@@ -15,7 +15,7 @@ use crate::cluster::{self, Cause, Refusal, StatusReason};
 /// | 409 | `Conflict` |
 /// | 413 | `TooLarge` |
 /// | 429 | `RateLimited` |
-/// | 410, 500, 502, 503, other 5xx, no connection | `Unavailable` |
+/// | 410, 500, 502, 503, other 5xx, 403 of an admission that is not ready yet, no connection | `Unavailable` |
 pub(crate) fn from_cluster(error: &cluster::Error, tried: &str) -> Error {
     let (kind, why) = match error {
         cluster::Error::Refused(refusal) => return refused(refusal, tried),
@@ -33,6 +33,7 @@ pub(crate) fn from_cluster(error: &cluster::Error, tried: &str) -> Error {
 fn refused(refusal: &Refusal, tried: &str) -> Error {
     let Refusal { status, reason, cause, retry_after } = *refusal;
     let (kind, why) = match (status, cause) {
+        (_, Cause::Starting) => (ErrorKind::Unavailable, "the API server is starting"),
         (_, Cause::NamespaceTerminating) => (ErrorKind::PermissionDenied, "the namespace is being deleted"),
         (403, Cause::QuotaExceeded) => (ErrorKind::PermissionDenied, "the namespace's quota is exhausted"),
         (_, Cause::AdmissionDenied) => (ErrorKind::PermissionDenied, "an admission policy or webhook refused it"),
@@ -88,6 +89,7 @@ mod tests {
         }
         assert_eq!(kind(403, Cause::QuotaExceeded), ErrorKind::PermissionDenied);
         assert_eq!(kind(403, Cause::NamespaceTerminating), ErrorKind::PermissionDenied);
+        assert_eq!(kind(403, Cause::Starting), ErrorKind::Unavailable);
         assert_eq!(kind(422, Cause::AdmissionDenied), ErrorKind::PermissionDenied);
     }
 

@@ -7,13 +7,12 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
-use super::super::rights::may;
-use super::super::watches::WatchBackoff;
+use super::super::rights::{is_ready, may};
+use super::super::watches::{WatchBackoff, persistent};
 use super::{Access, Change, Disturbed, Grant, Kind, Namespace, NamespaceState, Seen, is_older};
 use crate::api::marks;
 
@@ -22,26 +21,24 @@ use crate::api::marks;
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
 /// How long after a look that found rights gone the second one is.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
-
-/// When an unanswered question is asked again.
-const NO_ANSWER: Duration = Duration::from_secs(1);
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 impl Namespace {
     /// Probes and watches one kind of object for as long as the namespace is in use.
     pub(super) async fn attend(&self, kind: Kind, client: Client, changes: mpsc::UnboundedSender<Change>) {
         let mut wait = PROBE_AGAIN.0;
+        let mut backoff = WatchBackoff::default();
         loop {
             let Some(access) = probe(&client, &self.name, kind).await else {
                 // Nothing is concluded from silence: what was known stays until the API server answers.
-                tokio::time::sleep(NO_ANSWER).await;
+                backoff.pause().await;
                 continue;
             };
-            if access == Access::Denied && self.has(kind) {
-                // An API server that starts knows no roles for a moment. Rights that were there are gone only if a
-                // second look says so, too.
+            if is_loss(self.access(kind), access) {
+                // Rights that were there are gone only if a second look says so, too, and the server was ready before it:
+                // one that starts knows no roles for a moment.
                 tokio::time::sleep(SECOND_LOOK).await;
-                if probe(&client, &self.name, kind).await != Some(Access::Denied) {
+                if !is_ready(&client, &self.name).await || probe(&client, &self.name, kind).await != Some(access) {
                     continue;
                 }
             }
@@ -49,7 +46,7 @@ impl Namespace {
                 wait = PROBE_AGAIN.0;
                 // Returns when the rights are gone; until then kube's watcher recovers by itself.
                 self.watch(kind, &client, &changes).await;
-                tokio::time::sleep(NO_ANSWER).await;
+                backoff.pause().await;
                 continue;
             }
             self.set_access(kind, access, &changes);
@@ -60,16 +57,11 @@ impl Namespace {
         }
     }
 
-    /// Whether there were any rights at the last look.
-    fn has(&self, kind: Kind) -> bool {
+    fn access(&self, kind: Kind) -> Access {
         let Grant { secrets, config_maps } = self.grant();
-        let access = match kind {
+        match kind {
             Kind::Secrets => secrets,
             Kind::ConfigMaps => config_maps,
-        };
-        match access {
-            Access::Watching | Access::GetOnly => true,
-            Access::Probing | Access::Denied => false,
         }
     }
 
@@ -105,7 +97,7 @@ impl Namespace {
 
     async fn watch_secrets(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()));
+        let mut stream = std::pin::pin!(persistent(watcher(api, watcher::Config::default())));
         let mut listed: HashMap<Box<str>, Seen> = HashMap::new();
         let mut listed_values: HashSet<Box<str>> = HashSet::new();
         loop {
@@ -228,7 +220,7 @@ impl Namespace {
 
     async fn watch_config_maps(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), &self.name);
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()));
+        let mut stream = std::pin::pin!(persistent(watcher(api, watcher::Config::default())));
         loop {
             let name = match stream.try_next().await {
                 Ok(Some(Event::Init)) => continue,
@@ -282,6 +274,17 @@ fn is_forbidden(error: &watcher::Error) -> bool {
         watcher::Error::NoResourceVersion => return false,
     };
     matches!(cause, kube::Error::Api(status) if status.code == 403)
+}
+
+/// Whether rights that were there at the last look are gone.
+pub(super) fn is_loss(before: Access, now: Access) -> bool {
+    match (before, now) {
+        (Access::Watching, Access::GetOnly | Access::Denied) | (Access::GetOnly, Access::Denied) => true,
+        (Access::Watching | Access::GetOnly, Access::Watching)
+        | (Access::GetOnly, Access::GetOnly)
+        | (Access::Probing | Access::Denied, _)
+        | (_, Access::Probing) => false,
+    }
 }
 
 /// What the rights allow; `None` if the API server did not answer.

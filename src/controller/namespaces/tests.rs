@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::core::{ObjectMeta, PartialObjectMetaExt};
 
+use super::attend::is_loss;
 use super::*;
 use crate::api::marks;
 
@@ -120,4 +121,15 @@ fn versions_compare_as_numbers() {
     assert!(!is_newer("7", "7"));
     assert!(is_newer("b", "a"));
     assert!(is_older("999", "1000") && !is_older("7", "7") && !is_older("a", "b"));
+}
+
+#[test]
+fn fewer_rights_than_at_the_last_look_are_a_loss() {
+    let losses =
+        [(Access::Watching, Access::GetOnly), (Access::Watching, Access::Denied), (Access::GetOnly, Access::Denied)];
+    for before in [Access::Probing, Access::Watching, Access::GetOnly, Access::Denied] {
+        for now in [Access::Watching, Access::GetOnly, Access::Denied] {
+            assert_eq!(is_loss(before, now), losses.contains(&(before, now)), "{before:?} to {now:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::Refresh;
 use super::state::{Seen, Timer};
 use crate::backend::Key;
 use crate::controller::queue::Lane;
+use crate::controller::reading::read_of;
 use crate::controller::relations::{StackKey, StoreKey};
 use crate::controller::{Context, HEARTBEAT, schedule};
 
@@ -169,11 +170,7 @@ impl Refresh {
             Ok(_) | Err(_) => None,
         };
         let read_keys: Vec<Key> = read.iter().map(|key| Key::clone(key)).collect();
-        let results = match &live {
-            Ok(live) => live.reads.read(&read_keys).await,
-            Err(error) => read_keys.iter().map(|_| Err(error.clone())).collect(),
-        };
-        context.stores.note_results(&job.store, &results);
+        let results = read_of(context, &job.store, &live, &read_keys).await;
         for (key, result) in read.iter().zip(&results) {
             let seen = self.see(key, result);
             self.take(&job.store, key, seen, result.as_ref().err(), watched, &mut affected);

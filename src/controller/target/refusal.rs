@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Again, Done, Work, held};
 use crate::api::Reason;
-use crate::cluster::{self, Cause};
-use crate::controller::rights::may;
+use crate::cluster::{self, Cause, StatusReason};
+use crate::controller::rights::{is_ready, may};
 use crate::model::Problem;
 
 /// The longest wait that an API server may ask for: more than priority and fairness asks for, less than a person waits.
@@ -36,6 +36,8 @@ impl Work<'_> {
             };
         };
         match (refusal.status, refusal.cause) {
+            (_, Cause::Starting) => soft(Reason::Unreachable),
+            (404, _) if refusal.reason != StatusReason::NotFound => soft(Reason::Unreachable),
             (_, Cause::NamespaceTerminating) | (404, _) => hard(
                 Reason::GrantMissing,
                 format!("namespace {namespace} is being deleted; nothing is written any more"),
@@ -45,6 +47,7 @@ impl Work<'_> {
                 format!("the quota of namespace {namespace} does not allow another Secret; raise it, or delete some"),
             ),
             (_, Cause::AdmissionDenied) => self.admission_denied(verb),
+            (403, Cause::Unspecified) if !is_ready(&self.context.client, namespace).await => soft(Reason::Unreachable),
             (403, Cause::Unspecified) => match may(&self.context.client, namespace, "secrets", verb).await {
                 Some(false) => {
                     self.namespace.probe_again();
