@@ -13,6 +13,7 @@ mod creation_rules;
 mod editing;
 mod exchange;
 mod flat_files;
+mod fuzzed;
 mod hostile;
 mod kept;
 mod keys;
