@@ -14,6 +14,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY .ci/build-release .ci/
 COPY e2e/Cargo.toml e2e/
+COPY fuzz/Cargo.toml fuzz/
 RUN mkdir --parents src/bin e2e/src \
     && touch src/lib.rs e2e/src/lib.rs \
     && echo 'fn main() {}' | tee src/bin/atmos-secrets-operator.rs src/bin/kubectl-atmos_secret.rs > e2e/src/main.rs \

@@ -8,9 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use atmos_secrets_fuzz::sops::{
-    AgeRecipients, Creation, Encrypted, Format, KeyGroups, Plain, Recipient, Selection,
-};
+use atmos_secrets_fuzz::sops::{AgeRecipients, Creation, Encrypted, Format, KeyGroups, Plain, Recipient, Selection};
 use atmos_secrets_fuzz::value::SecretValue;
 
 /// Inputs that are made from each good file: some seconds for each target, in a development build.
@@ -134,7 +132,10 @@ fn run(program: &str, seeds: &[Vec<u8>]) {
         let said = libfuzzer(program, place, &corpus);
         let executed = format!("stat::number_of_executed_units: {RUNS}\n");
         assert!(said.contains(&executed), "not every run was made:\n{said}");
-        assert!(said.contains(&format!("corp: 1/{}", seed.len())) || seed.len() > 1 << 14, "not from the seed:\n{said}");
+        assert!(
+            said.contains(&format!("corp: 1/{}", seed.len())) || seed.len() > 1 << 14,
+            "not from the seed:\n{said}"
+        );
     }
 }
 
@@ -189,5 +190,8 @@ async fn metadata_of_files() {
 
 #[tokio::test]
 async fn creation_rules() {
-    run(env!("CARGO_BIN_EXE_fuzz_creation_rules"), &[RULES.as_bytes().to_vec(), b"creation_rules:\n- age: a\n".to_vec()]);
+    run(
+        env!("CARGO_BIN_EXE_fuzz_creation_rules"),
+        &[RULES.as_bytes().to_vec(), b"creation_rules:\n- age: a\n".to_vec()],
+    );
 }

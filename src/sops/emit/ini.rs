@@ -75,6 +75,7 @@ fn section(name: &str, entries: &Map, first: bool, text: &mut String) -> Option<
 /// A line of a comment. A reader takes the signs before the first line away, all of one kind, and leaves those of the others:
 /// a first line that begins with one of its own stands behind the other one. (`sops` writes it as it is, and loses it.)
 fn push_comment(line: &str, is_first: bool, text: &mut String) {
+    let line = line.trim();
     let (sign, rest) = match (line.chars().next(), is_first) {
         (Some(';'), true) => ("#", line),
         (Some('#'), false) => ("#", line.strip_prefix('#').unwrap_or(line)),
