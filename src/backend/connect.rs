@@ -16,7 +16,7 @@ use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::rotation::Rotations;
 use super::sops::{self, ClusterSource, SourceKind};
-pub use super::sops::{FileChange, Files, NewFiles, Rekey, Rekeyed, Sops, Source};
+pub use super::sops::{Changes, FileChange, Files, NewFiles, Recipients, Rekey, Rekeyed, Sops, Source};
 use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, azure_key_vault, gcp_secret_manager, vault};
 use crate::api::duration;
 use crate::api::store::{self, CertificateAuthority, Connection, SecretKey, SopsSource};
