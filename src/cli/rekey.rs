@@ -248,6 +248,19 @@ mod tests {
         ] {
             assert_eq!(recipient(text).ok().map(|recipient| recipient.kind()), kind, "{text}");
         }
+        for (key, name, is_meant) in [
+            ("arn:aws:kms:us-east-1:1:key/a", "arn:aws:kms:us-east-1:1:key/a", true),
+            ("arn:aws:kms:us-east-1:1:key/a+arn:aws:iam::1:role/r", " arn:aws:kms:us-east-1:1:key/a", true),
+            ("arn:aws:kms:us-east-1:1:key/a", "arn:aws:kms:us-east-1:1:key/b", false),
+            ("https://name.vault.azure.net/keys/k/0f1e", "https://name.vault.azure.net/keys/k", true),
+            ("https://name.vault.azure.net/keys/k/0f1e", "https://name.vault.azure.net/keys/k/1f1e", false),
+            ("https://vault.example.com/v1/transit/keys/k", "https://vault.example.com/v1/transit/keys/k/", true),
+            ("ssh-ed25519 AAAA me@host", "ssh-ed25519 AAAA", true),
+            ("age1abc", "AGE1ABC", true),
+        ] {
+            let key = recipient(key).map_err(|failure| failure.message);
+            assert_eq!(key.map(|key| key.is_called(name)), Ok(is_meant), "{name}");
+        }
         let private = recipient("AGE-SECRET-KEY-1CANARY").err().map(|failure| failure.message).unwrap_or_default();
         assert!(private.contains("private half") && !private.contains("CANARY"), "{private}");
     }
