@@ -14,6 +14,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY .ci/build-release .ci/
 COPY e2e/Cargo.toml e2e/
+COPY fuzz/Cargo.toml fuzz/
 COPY sops-bench/Cargo.toml sops-bench/
 RUN mkdir --parents src/bin e2e/src sops-bench/src \
     && touch src/lib.rs e2e/src/lib.rs \

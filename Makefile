@@ -57,6 +57,24 @@ bench: build ## Measure the operator against the API server's own write floor (a
 		--bin atmos-secrets-operator --bin sops-bench
 	"$(programs)/e2e" bench $(BENCH_ARGUMENTS)
 
+# What cargo-fuzz would pass, without its sanitizers, which alone need a nightly compiler. Programs of the build itself are
+# left out, which takes a --target.
+coverage := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+
+.PHONY: fuzz
+fuzz: TARGET ?= yaml
+fuzz: SECONDS ?= 60
+fuzz: ## Fuzz a part of the SOPS format, guided by coverage; TARGET=yaml, json, dotenv, ini, binary, metadata, creation_rules; SECONDS=60
+	@host="$$(rustc --version --verbose | sed -n 's/^host: //p')"; \
+	RUSTFLAGS="$(coverage)" cargo build --package atmos-secrets-fuzz --bin "fuzz_$(TARGET)" --profile fuzz \
+		--target "$$host" --target-dir target/fuzz; \
+	mkdir --parents "fuzz/corpus/$(TARGET)" "fuzz/artifacts/$(TARGET)"; \
+	"target/fuzz/$$host/fuzz/fuzz_$(TARGET)" -max_total_time="$(SECONDS)" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+		-artifact_prefix="fuzz/artifacts/$(TARGET)/" -dict=fuzz/pieces.dict \
+		"fuzz/corpus/$(TARGET)" $(wildcard $(programs)/../tmp/seeds/$(TARGET))
+
 .PHONY: crds
 crds: ## Write crds/ and the chart's copies from the Rust types
 	UPDATE_GENERATED=1 cargo test --quiet --test generated -- crds:: chart::definitions

@@ -1,10 +1,7 @@
-//! Any bytes as a file of the format.
+//! Any bytes as a binary file.
 #![no_main]
 
-use atmos_secrets::sops::{CreationRules, Encrypted, Format, Plain};
-use atmos_secrets::value::SecretValue;
-
-#[path = "../properties.rs"]
-mod properties;
+use atmos_secrets_fuzz::properties;
+use atmos_secrets_fuzz::sops::Format;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::file(Format::Binary, bytes));

@@ -21,7 +21,7 @@ use super::kubernetes::Kubernetes;
 use super::network::Network;
 use super::rotation::Rotations;
 use super::sops;
-pub use super::sops::{FileAccess, FileChange, Files, NewFiles, Rekey, Rekeyed, Sops, Source};
+pub use super::sops::{Changes, FileAccess, FileChange, Files, NewFiles, Recipients, Rekey, Rekeyed, Sops, Source};
 use super::{Backend, Error, ErrorKind, aws_secrets_manager, aws_ssm, azure_key_vault, gcp_secret_manager, vault};
 use crate::api::duration;
 use crate::api::store::Connection;

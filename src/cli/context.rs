@@ -14,7 +14,7 @@ use super::near;
 use super::printer::Printer;
 use crate::api::Stack;
 use crate::backend;
-use crate::backend::network::{self, AllowedHost, Network};
+use crate::backend::network::{self, AllowedHost, Network, ServiceEndpoint};
 use crate::cluster::is_object_name;
 
 /// How long one call to the API server may take. kube itself waits for ever.
@@ -92,11 +92,19 @@ impl StoreArgs {
     /// # Errors
     /// The system has no TLS to offer, or a variable of the environment is no address.
     pub fn network(&self, azure: bool) -> Result<Network, backend::Error> {
+        self.network_with(azure, Vec::new())
+    }
+
+    /// The same, with other addresses of providers' services.
+    ///
+    /// # Errors
+    /// As [`Self::network`].
+    pub fn network_with(&self, azure: bool, services: Vec<ServiceEndpoint>) -> Result<Network, backend::Error> {
         let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
         let azure_login = if azure { credentials::azure_login()? } else { None };
         Network::new(network::Settings {
             allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
-            services: azure_login.into_iter().collect(),
+            services: azure_login.into_iter().chain(services).collect(),
             loopback: *allow_loopback_endpoints,
             ..network::Settings::default()
         })

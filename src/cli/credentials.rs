@@ -2,8 +2,8 @@
 //!
 //! Vault: `VAULT_TOKEN`, else `~/.vault-token`, where `vault login` puts it
 //! (<https://developer.hashicorp.com/vault/docs/commands#environment-variables>). It goes to the host of `VAULT_ADDR` and
-//! to those of `--allow-endpoint`, whatever a Store says. `VAULT_NAMESPACE` is not read: the Store says where its values
-//! are, to the operator and to its users alike.
+//! to those of `--allow-endpoint`, whatever a Store says. `VAULT_NAMESPACE` is read only where there
+//! is no Store: a Store says where its values are, to the operator and to its users alike.
 //!
 //! Google: an access token in `GOOGLE_OAUTH_ACCESS_TOKEN`, as Atmos and Terraform read it, or in
 //! `CLOUDSDK_AUTH_ACCESS_TOKEN`, as gcloud does; else the file of `GOOGLE_APPLICATION_CREDENTIALS`; else the one that
@@ -30,6 +30,7 @@ use crate::backend::credentials::gcp::Personal;
 use crate::backend::network::{AllowedHost, ServiceEndpoint};
 use crate::backend::{Error, ErrorKind};
 use crate::model::StoreRef;
+use crate::sops::MasterKeyKind;
 use crate::value::SecretValue;
 
 /// What the store's kind needs, and nothing else; age identities only where files are opened.
@@ -53,7 +54,7 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef, opens_files: bool) -> 
         true => age_identities()?,
         false => Vec::new(),
     };
-    Ok(UserCredentials { vault, gcp, azure, age })
+    Ok(UserCredentials { vault, vault_namespace: None, gcp, azure, age })
 }
 
 /// What the keys of a store's SOPS files need.
@@ -61,19 +62,58 @@ pub fn of_user(compiled: &Compiled<'_>, store: &StoreRef, opens_files: bool) -> 
 /// # Errors
 /// As [`of_user`].
 pub fn for_files(sops: &Sops) -> Result<UserCredentials, Error> {
-    let vault = match sops.vault_transit.is_some() {
+    let services = [
+        sops.vault_transit.is_some().then_some(MasterKeyKind::VaultTransit),
+        sops.gcp_kms.is_some().then_some(MasterKeyKind::GcpKms),
+        sops.azure_key_vault.is_some().then_some(MasterKeyKind::AzureKeyVault),
+    ];
+    // The Store says where in its Vault the keys are.
+    Ok(UserCredentials { vault_namespace: None, ..for_keys(&services.into_iter().flatten().collect::<Vec<_>>())? })
+}
+
+/// What keys of these kinds need, where no Store says anything about them.
+///
+/// # Errors
+/// As [`of_user`].
+pub fn for_keys(kinds: &[MasterKeyKind]) -> Result<UserCredentials, Error> {
+    let vault = match kinds.contains(&MasterKeyKind::VaultTransit) {
         true => vault_token(&process::variable)?,
         false => None,
     };
-    let gcp = match sops.gcp_kms.is_some() {
+    let gcp = match kinds.contains(&MasterKeyKind::GcpKms) {
         true => google(&process::variable)?,
         false => None,
     };
-    let azure = match sops.azure_key_vault.is_some() {
+    let azure = match kinds.contains(&MasterKeyKind::AzureKeyVault) {
         true => azure_application(&process::variable)?,
         false => None,
     };
-    Ok(UserCredentials { vault, gcp, azure, age: age_identities()? })
+    let vault_namespace = process::variable("VAULT_NAMESPACE").and_then(|name| name.into_string().ok());
+    Ok(UserCredentials { vault, vault_namespace, gcp, azure, age: age_identities()? })
+}
+
+/// Where key services are asked if not at their providers' own addresses, by the variables that `sops` follows.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] if one of them is no address.
+pub fn key_services(kinds: &[MasterKeyKind]) -> Result<Vec<ServiceEndpoint>, Error> {
+    let all = [
+        (MasterKeyKind::AwsKms, "aws-kms", ["AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL"].as_slice()),
+        (MasterKeyKind::AwsKms, "aws-sts", &["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]),
+        (MasterKeyKind::GcpKms, "gcp-kms", &["SOPS_GCP_KMS_ENDPOINT"]),
+    ];
+    let mut services = Vec::new();
+    for (_, service, variables) in all.into_iter().filter(|(kind, _, _)| kinds.contains(kind)) {
+        let found = variables.iter().find_map(|name| process::variable(name).map(|value| (name, value)));
+        let Some((name, value)) = found else { continue };
+        let invalid = || {
+            let message = format!("{name} is no address such as https://kms.example.com");
+            Error::new(ErrorKind::InvalidConfig, message)
+        };
+        let value = value.into_string().map_err(|_| invalid())?;
+        services.push(format!("{service}={value}").parse().map_err(|_| invalid())?);
+    }
+    Ok(services)
 }
 
 fn age_identities() -> Result<Vec<(String, SecretValue)>, Error> {

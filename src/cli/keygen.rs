@@ -178,9 +178,19 @@ fn keep_in_file(
     }
     let after = appended(before.as_deref().map(Vec::as_slice).unwrap_or_default(), private, recipient);
     replace::replace(path, before.as_deref().map(Vec::as_slice), after.expose(), PRIVATE)
-        .map_err(|error| Failure::access(not_replaced(&error, path).message))?;
+        .map_err(|error| not_written(&error, path))?;
     printer.info(&format!("the private half is in {shown}"));
     Ok(true)
+}
+
+fn not_written(error: &replace::NotReplaced, path: &Path) -> Failure {
+    let message = not_replaced(error, path).message;
+    match error {
+        replace::NotReplaced::Locked => {
+            Failure::lock_held(message).hint("another writer is at work, or hangs: try again")
+        }
+        replace::NotReplaced::Changed | replace::NotReplaced::Failed(..) => Failure::access(message),
+    }
 }
 
 async fn keep_in_secret(
@@ -273,8 +283,7 @@ fn into_rules(args: &KeygenArgs, sops: Option<&Sops>, recipient: &str, printer: 
         printer.info(&format!("{shown} has the recipient already"));
         return Ok(());
     };
-    replace::replace(&path, before, &after, PUBLIC)
-        .map_err(|error| Failure::access(not_replaced(&error, &path).message))?;
+    replace::replace(&path, before, &after, PUBLIC).map_err(|error| not_written(&error, &path))?;
     printer.info(&format!("the public half is in {shown}, in the rule for {regex}"));
     let names = |text: &[u8]| -> Result<Vec<String>, backend::ErrorKind> {
         let unknown = |_| backend::ErrorKind::Undecodable;

@@ -29,12 +29,11 @@ pub struct SopsStore {
 /// Usage if the choice is open; access if there is none, or it is of another kind.
 pub async fn choose(cluster: &Cluster, given: Option<&str>, operator_namespace: &str) -> Result<SopsStore, Failure> {
     let Some(given) = given else { return only(cluster).await };
-    let unreadable = || Failure::access(format!("{given} is stored in a form that this version cannot read"));
     if let Some(name) = given.strip_prefix("ClusterStore/") {
         let Some(found) = find::<ClusterStore>(cluster, None, name).await? else {
             return Err(Failure::access(format!("there is no ClusterStore {name}")));
         };
-        let found = found.ok_or_else(unreadable)?;
+        let found = found.ok_or_else(|| unreadable(given))?;
         let recipients = found.status.map(|status| status.recipients).unwrap_or_default();
         return of_kind(format!("ClusterStore/{name}"), operator_namespace, found.spec.common, recipients);
     }
@@ -43,7 +42,7 @@ pub async fn choose(cluster: &Cluster, given: Option<&str>, operator_namespace: 
         return Err(Failure::access(format!("there is no Store {name} in namespace {}", cluster.namespace))
             .hint("see `kubectl get stores`; a ClusterStore is named as ClusterStore/NAME"));
     };
-    of_store(found.ok_or_else(unreadable)?, &cluster.namespace)
+    of_store(found.ok_or_else(|| unreadable(given))?, &cluster.namespace)
 }
 
 async fn only(cluster: &Cluster) -> Result<SopsStore, Failure> {
@@ -52,12 +51,16 @@ async fn only(cluster: &Cluster) -> Result<SopsStore, Failure> {
         Api::namespaced_with(cluster.client.clone(), namespace, &ApiResource::erase::<Store>(&()));
     let list = api.list(&ListParams::default()).await;
     let list = list.map_err(|error| request_failed(&format!("list Stores in namespace {namespace}"), &error))?;
-    let read = |object: DynamicObject| serde_json::to_value(object).and_then(serde_json::from_value::<Store>).ok();
-    let mut stores: Vec<Store> =
-        list.items.into_iter().filter_map(read).filter(|store| store.spec.common.sops.is_some()).collect();
+    // Also one that this version cannot read counts: the other one is not the only one then.
+    let mut stores = list.items;
+    stores.retain(|object| object.data.pointer("/spec/sops").is_some_and(|sops| !sops.is_null()));
     let names: Vec<String> = stores.iter().map(ResourceExt::name_any).collect();
     match (stores.pop(), stores.is_empty()) {
-        (Some(store), true) => of_store(store, namespace),
+        (Some(object), true) => {
+            let title = format!("Store/{}", object.name_any());
+            let store = serde_json::to_value(object).and_then(serde_json::from_value::<Store>);
+            of_store(store.map_err(|_| unreadable(&title))?, namespace)
+        }
         (Some(_), false) => {
             Err(Failure::usage(format!("there are several Stores of kind sops in namespace {namespace}"))
                 .hint(format!("name one: {}", names.join(", "))))
@@ -65,6 +68,10 @@ async fn only(cluster: &Cluster) -> Result<SopsStore, Failure> {
         (None, _) => Err(Failure::access(format!("there is no Store of kind sops in namespace {namespace}"))
             .hint("see `kubectl get stores`; a ClusterStore is named as ClusterStore/NAME")),
     }
+}
+
+fn unreadable(title: &str) -> Failure {
+    Failure::access(format!("{title} is stored in a form that this version cannot read"))
 }
 
 fn of_store(store: Store, namespace: &str) -> Result<SopsStore, Failure> {

@@ -257,4 +257,16 @@ impl Recipient {
         }
         vault_key(text).or_else(|| azure_key(text))
     }
+
+    /// Whether somebody who writes `name` means this: as it is displayed, as [`Recipient::parse`] takes it (an Azure key
+    /// without a version is any version, an ARN without a role any role), or the fingerprint of a PGP key.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let name = name.trim();
+        let same = |other: Self| self.is_same_key(&other);
+        self.to_string() == name
+            || same(Self::Age(name.to_owned()))
+            || same(pgp(name.to_owned()))
+            || Self::parse(name).is_some_and(same)
+    }
 }

@@ -14,6 +14,7 @@ mod editing;
 mod exchange;
 mod expressions;
 mod flat_files;
+mod fuzzed;
 mod hostile;
 mod kept;
 mod keys;

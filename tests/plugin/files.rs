@@ -117,3 +117,66 @@ async fn what_does_not_belong_into_the_cluster_stays_out() {
     let nowhere = fixture.run(&["files", "build", "/does/not/exist"]).await;
     assert_eq!(nowhere.code, 2, "{nowhere:?}");
 }
+
+/// What is more than one ConfigMap takes goes into several; together they are the folder.
+#[tokio::test]
+async fn a_large_folder_takes_several_config_maps() {
+    let fixture = Fixture::new("files").await;
+    let (recipient, _) = identity();
+    let folder = fixture.home().join("secrets");
+    fs::create_dir_all(&folder).expect("a folder");
+    let large = encrypt(&fixture, &recipient, &format!("TOKEN: {CANARY}{}\n", "x".repeat(300_000))).await;
+    let mut expected = BTreeMap::new();
+    for number in 0..6 {
+        let name = format!("stack-{number}.enc.yaml");
+        fs::write(folder.join(&name), &large).expect("a file");
+        expected.insert(name, large.clone());
+    }
+    let path = folder.to_str().expect("text");
+    let applied = async |first: &str, count: usize| {
+        let mut found = BTreeMap::new();
+        for number in 1..=count {
+            let name = if number == 1 { first.to_owned() } else { format!("{first}-{number}") };
+            let data = Api::<ConfigMap>::namespaced(fixture.client.clone(), &fixture.namespace);
+            let data = data.get(&name).await.expect("the ConfigMap").data.unwrap_or_default();
+            for (key, text) in data {
+                assert_eq!(found.insert(key, text), None, "each file is in one of them");
+            }
+        }
+        found
+    };
+
+    let built = fixture.run(&["files", "build", path]).await;
+    assert_eq!((built.code, built.stderr.as_str()), (0, ""), "{built:?}");
+    let count = built.text().matches("kind: ConfigMap").count();
+    assert!((3..=4).contains(&count), "2.4 MB in {count}");
+    let names = (2..=count).fold("sops-files".to_owned(), |names, number| format!("{names}, sops-files-{number}"));
+    let note = format!("the Store must name them all: sops.source.configMaps: [{names}]");
+    assert!(built.text().starts_with(&format!("# {note}\n")), "{}", &built.text()[..200]);
+    fixture.control_plane.apply_yaml(built.text()).await.expect("kubectl takes it");
+    assert_eq!(applied("sops-files", count).await, expected);
+    let printed = fixture.run(&["files", "kustomization", path]).await;
+    assert!(printed.code == 0 && printed.text().contains(&format!("# {note}\n")), "{printed:?}");
+    assert_eq!(printed.text().matches("- name: ").count(), count);
+
+    let apply = &["files", "apply", path, "--name", "mine"];
+    let made = fixture.run(apply).await;
+    assert!(made.code == 0 && made.stderr.contains("the Store must name them all"), "{made:?}");
+    assert_eq!(applied("mine", count).await, expected);
+    // A smaller folder: what is not needed any more is empty, and still there.
+    for number in 1..6 {
+        let name = format!("stack-{number}.enc.yaml");
+        fs::remove_file(folder.join(&name)).expect("a file");
+        expected.remove(&name);
+    }
+    let smaller = fixture.run(apply).await;
+    assert!(smaller.code == 0 && !smaller.stderr.contains("the Store must"), "{smaller:?}");
+    assert!(smaller.stderr.contains(&format!("mine-{count} changed: 0 files")), "{smaller:?}");
+    assert_eq!(applied("mine", count).await, expected);
+
+    let huge = encrypt(&fixture, &recipient, &format!("TOKEN: {}\n", "x".repeat(900_000))).await;
+    fs::write(folder.join("huge.enc.yaml"), huge).expect("a file");
+    let refused = fixture.run(&["files", "build", path]).await;
+    assert_eq!((refused.code, refused.text()), (3, ""));
+    assert!(refused.stderr.contains("ValueTooLarge: the file huge.enc.yaml"), "{}", refused.stderr);
+}

@@ -18,6 +18,7 @@ mod list;
 mod local_files;
 mod operator;
 mod rekey;
+mod rekey_folder;
 mod seclusion;
 mod set;
 mod sops;

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use super::{ConnectRequest, Connected, Prepared, Provider, connect_with, prepare};
-use crate::backend::credentials::UserCredentials;
+use crate::api::store::Encoding;
+use crate::backend::credentials::{Credentials, References, Surroundings, UserCredentials};
+use crate::backend::guarded::DEFAULT_TIMEOUT;
+use crate::backend::network::Network;
 use crate::backend::sops::{self, FileAccess, Keyring, NewFiles, Source};
 use crate::backend::{Error, ErrorKind};
+use crate::sops::MasterKeyKind;
 
 /// Connects a store for a person, who can change SOPS files as well. Other kinds of stores are as
 /// [`connect`](super::connect()) has them.
@@ -31,12 +35,29 @@ pub async fn sops_files(request: ConnectRequest<'_>, access: FileAccess) -> Resu
     Ok(files)
 }
 
-/// Files of a folder, for a person who needs no cluster for them.
+/// Files of a folder, for a person who needs no cluster for them: keys of these kinds are used with the person's own
+/// credentials, wherever they are.
 ///
 /// # Errors
 /// [`ErrorKind::Unauthenticated`] for what is no age identity.
-pub fn local_files(user: &UserCredentials, source: Box<dyn Source>, new_files: NewFiles) -> Result<sops::Sops, Error> {
-    let keys = Arc::new(Keyring::new(sops::age_keys(user.age.iter().map(|(name, text)| (name.as_str(), text)))?));
+pub async fn local_files(
+    user: UserCredentials,
+    kinds: &[MasterKeyKind],
+    network: &Network,
+    source: Box<dyn Source>,
+    new_files: NewFiles,
+) -> Result<sops::Sops, Error> {
+    let named = sops::age_keys(user.age.iter().map(|(name, text)| (name.as_str(), text)))?;
+    let around = Arc::new(Surroundings {
+        store: "files".to_owned(),
+        namespace: "local".to_owned(),
+        encoding: Encoding::default(),
+        timeout: DEFAULT_TIMEOUT,
+        references: References::none(),
+        credentials: Credentials::OfUser(user),
+        network: network.clone(),
+    });
+    let keys = Arc::new(Keyring::new(named).with_services_of_person(kinds, &around).await);
     let writer = sops::Writer { wrapper: Box::new(Arc::clone(&keys)), new_files, overwrites_managed: false };
     Ok(sops::Sops::new(source, Box::new(keys), []).with_writer(writer))
 }

@@ -46,28 +46,37 @@ pub struct Login {
     current: AtomicU64,
 }
 
+/// What a SOPS file wants of a login.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// A role on top of all others.
+    pub role: Option<&'a str>,
+    /// The profile of a person's own configuration; the operator has none.
+    pub profile: Option<&'a str>,
+}
+
 impl Login {
     /// What a Store's `auth` says, or a person's own credentials. Reads the Secret, and logs in nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for an `auth` that cannot work, [`ErrorKind::SourceNotFound`] without the Secret.
     pub async fn new(auth: Option<&AwsAuth>, region: &str, around: &Surroundings) -> Result<Arc<Self>, Error> {
-        Self::assuming(auth, region, None, around).await
+        Self::wanted(auth, region, Wanted::default(), around).await
     }
 
-    /// The same, with one more role on top.
+    /// The same, with what somebody else wants of it.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub async fn assuming(
+    pub async fn wanted(
         auth: Option<&AwsAuth>,
         region: &str,
-        role: Option<&str>,
+        Wanted { role, profile }: Wanted<'_>,
         around: &Surroundings,
     ) -> Result<Arc<Self>, Error> {
         let (source, mut roles) = match &around.credentials {
             // Roles are for the operator: a person's profile says which ones are theirs.
-            Credentials::OfUser(_) => (of_user(region).await, Vec::new()),
+            Credentials::OfUser(_) => (of_user(region, profile).await, Vec::new()),
             Credentials::OfStore(rights) => of_store(auth, region, rights.ambient, around).await?,
         };
         roles.extend(role.map(|arn| Role::plain(arn, around)));

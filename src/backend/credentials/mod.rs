@@ -37,6 +37,8 @@ pub struct UserCredentials {
     pub age: Vec<(String, SecretValue)>,
     /// A token of Vault, and where it was found. It goes to no host that the person did not name.
     pub vault: Option<(String, SecretValue)>,
+    /// The namespace of Vault Enterprise, where no Store says it.
+    pub vault_namespace: Option<String>,
     /// Credentials of Google, and where they were found.
     pub gcp: Option<(String, gcp::Personal)>,
     /// The application that the environment names for Azure; without one the Azure CLI is asked.

@@ -25,7 +25,8 @@ pub struct StoreRights {
 /// The objects of one namespace that a Store may name.
 #[derive(Clone)]
 pub struct References {
-    objects: Objects,
+    /// None: there is no cluster.
+    objects: Option<Objects>,
     namespace: String,
     rights: StoreRights,
 }
@@ -34,7 +35,18 @@ impl References {
     /// The objects of `namespace`, as whoever connects may see them.
     #[must_use]
     pub fn new(objects: Objects, namespace: String, rights: StoreRights) -> Self {
-        Self { objects, namespace, rights }
+        Self { objects: Some(objects), namespace, rights }
+    }
+
+    /// No objects, where there is no cluster: nothing that is asked for can be read.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { objects: None, namespace: String::new(), rights: StoreRights::default() }
+    }
+
+    fn objects(&self) -> Result<&Objects, Error> {
+        let missing = || Error::new(ErrorKind::InvalidConfig, "there is no cluster to read credentials from");
+        self.objects.as_ref().ok_or_else(missing)
     }
 
     /// A whole Secret.
@@ -43,7 +55,7 @@ impl References {
     /// [`ErrorKind::SourceNotFound`] if there is none, and what keeps it from being read.
     pub async fn secret(&self, name: &str) -> Result<Secret, Error> {
         let object = format!("Secret {}/{name}", self.namespace);
-        present(self.objects.get_secret(&self.namespace, name).await, &object)
+        present(self.objects()?.get_secret(&self.namespace, name).await, &object)
     }
 
     /// One key of a Secret, byte for byte.
@@ -77,7 +89,7 @@ impl References {
             (None, Some(name)) => self.secret_key(&SecretKey { secret: name.clone(), key: key.to_owned() }).await,
             (Some(name), None) => {
                 let object = format!("ConfigMap {}/{name}", self.namespace);
-                let found = self.objects.get_config_map(&self.namespace, name).await;
+                let found = self.objects()?.get_config_map(&self.namespace, name).await;
                 let mut found = present(found, &object)?;
                 found
                     .data
@@ -111,7 +123,7 @@ impl References {
             return invalid(message.to_owned());
         }
         let object = format!("ServiceAccount {}/{name}", self.namespace);
-        match self.objects.request_token(&self.namespace, name, audience).await {
+        match self.objects()?.request_token(&self.namespace, name, audience).await {
             Ok(token) => Ok(token),
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 404) => {
                 Err(Error::new(ErrorKind::SourceNotFound, format!("there is no {object}")))

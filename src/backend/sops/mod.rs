@@ -32,7 +32,7 @@ use async_trait::async_trait;
 pub use self::connect::{FileAccess, connect};
 use self::error::from_sops;
 pub use self::keys::Keyring;
-pub use self::rekey::{Rekey, Rekeyed};
+pub use self::rekey::{Changes, Recipients, Rekey, Rekeyed};
 pub use self::source::{ClusterSource, FileChange, Files, Source, SourceKind};
 use self::write::Change;
 pub use self::write::{CreationRule, NewFiles, Writer};

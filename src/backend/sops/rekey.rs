@@ -6,21 +6,39 @@ use jiff::Timestamp;
 
 use super::error::from_sops;
 use super::source::FileChange;
-use super::write::{Attempt, TRIES, Writer, pause};
+use super::write::{Attempt, NewFiles, TRIES, Writer, pause};
 use super::{Found, Snapshot, Sops};
 use crate::backend::{Error, ErrorKind};
 use crate::sops::{self, Editor, Encrypted, Format, KeyChanges, KeyGroups, Recipient};
 use crate::value::SecretValue;
 
 /// What changes in every file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rekey {
-    /// Who can open the files, too, from now on.
-    pub add: Vec<Recipient>,
-    /// Who can do so no more, as files name them.
-    pub remove: Vec<String>,
-    /// Whether every file takes a new data key.
+    /// Who can open it.
+    pub recipients: Recipients,
+    /// Whether it takes a new data key.
     pub rotate: bool,
+}
+
+/// Who can open a file from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// Those who can now, but for some.
+    Changed(Changes),
+    /// Those of a new file of that name.
+    ByRules,
+}
+
+/// Who comes and goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Who can open the files, too.
+    pub add: Vec<Recipient>,
+    /// Who can do so no more, as files name them, or as one would add them.
+    pub remove: Vec<String>,
+    /// The key group into which they come, counted from 1. None: the only one.
+    pub group: Option<usize>,
 }
 
 /// What became of one file.
@@ -29,9 +47,11 @@ pub struct Rekeyed {
     /// How messages name the file.
     pub file: String,
     /// Who was added.
-    pub added: Vec<String>,
+    pub added: Vec<Recipient>,
     /// Who was removed.
-    pub removed: Vec<String>,
+    pub removed: Vec<Recipient>,
+    /// Whether it has other key groups, or another number of them is needed.
+    pub regrouped: bool,
     /// Whether it has another data key.
     pub rotated: bool,
 }
@@ -40,7 +60,7 @@ impl Rekeyed {
     /// Whether the file is another one now.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        self.rotated || !self.added.is_empty() || !self.removed.is_empty()
+        self.rotated || self.regrouped || !self.added.is_empty() || !self.removed.is_empty()
     }
 }
 
@@ -116,7 +136,13 @@ impl Sops {
         let in_words = |error| from_sops(&error, &label);
         let format = Format::of_file(file);
         let encrypted = Encrypted::parse(format, bytes.expose()).map_err(in_words)?;
-        let groups = changed(encrypted.key_groups(), rekey, &label)?;
+        let groups = match (&rekey.recipients, &writer.new_files) {
+            (Recipients::Changed(changes), _) => changed(encrypted.key_groups(), changes, &label)?,
+            (Recipients::ByRules, NewFiles::ByRules(rules)) => rules(file)?.keys,
+            (Recipients::ByRules, NewFiles::For(_)) => {
+                return Err(Error::new(ErrorKind::Unsupported, format!("there are no rules for {label}")));
+            }
+        };
         let names = groups.groups.iter().flatten().map(ToString::to_string);
         if let Some(stranger) = names.into_iter().find(|name| !self.is_allowed(name)) {
             let stranger: String = stranger.escape_debug().take(96).collect();
@@ -136,39 +162,47 @@ impl Sops {
                 None => (None, None),
             }
         };
+        let regrouped = |KeyChanges { added, removed, threshold: (before, after) }: &KeyChanges| {
+            before != after || (added.is_empty() && removed.is_empty())
+        };
+        let regrouped = changes.as_ref().is_some_and(regrouped);
         let KeyChanges { added, removed, threshold: _ } = changes.unwrap_or_default();
-        let names = |recipients: Vec<Recipient>| recipients.iter().map(ToString::to_string).collect();
-        let rekeyed = Rekeyed { file: label, added: names(added), removed: names(removed), rotated: rekey.rotate };
+        let rekeyed = Rekeyed { file: label, added, removed, regrouped, rotated: rekey.rotate };
         Ok((after.map(SecretValue::new), rekeyed))
     }
 }
 
 /// The recipients of a file after the change.
-fn changed(mut groups: KeyGroups, rekey: &Rekey, label: &str) -> Result<KeyGroups, Error> {
-    let Rekey { add, remove, rotate: _ } = rekey;
-    let goes = |recipient: &Recipient| {
-        remove.iter().any(|name| recipient.to_string() == *name || recipient.is_same_key(&Recipient::Age(name.clone())))
-    };
+fn changed(mut groups: KeyGroups, changes: &Changes, label: &str) -> Result<KeyGroups, Error> {
+    let Changes { add, remove, group: number } = changes;
+    let goes = |recipient: &Recipient| remove.iter().any(|name| recipient.is_called(name));
     for group in &mut groups.groups {
         group.retain(|recipient| !goes(recipient));
     }
-    match groups.groups.as_mut_slice() {
-        [group] => {
-            for recipient in add {
-                if !group.iter().any(|other| other.is_same_key(recipient)) {
-                    group.push(recipient.clone());
-                }
-            }
-        }
-        _ if add.is_empty() => {}
-        several => {
-            let message = format!(
-                "{label} has {} key groups, and nothing says into which the recipient goes: change .sops.yaml and run \
-                 `sops updatekeys`",
-                several.len()
-            );
+    if add.is_empty() {
+        return Ok(groups);
+    }
+    let count = groups.groups.len();
+    let place = match number {
+        None if count == 1 => 0,
+        None => {
+            let message = format!("{label} has {count} key groups: say with --group into which the recipient goes");
             return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Some(number) => number.saturating_sub(1),
+    };
+    let Some(group) = groups.groups.get_mut(place) else {
+        let message = format!("{label} has {count} key group{}, and no number {}", plural(count), place + 1);
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    };
+    for recipient in add {
+        if !group.iter().any(|other| other.is_same_key(recipient)) {
+            group.push(recipient.clone());
         }
     }
     Ok(groups)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }

@@ -39,8 +39,9 @@ fn section(name: &str, entries: &Map, first: bool, text: &mut String) -> Option<
     for entry in entries {
         match entry {
             Entry::Comment(comment) => {
-                for line in comment.text.split('\n').filter(|line| !line.trim().is_empty()) {
-                    push_comment(line, text);
+                let lines = comment.text.split('\n').filter(|line| !line.trim().is_empty());
+                for (place, line) in lines.enumerate() {
+                    push_comment(line, place == 0, text);
                 }
                 if let Some(header) = header.take() {
                     text.push_str(&header);
@@ -71,19 +72,19 @@ fn section(name: &str, entries: &Map, first: bool, text: &mut String) -> Option<
     Some(())
 }
 
-fn push_comment(line: &str, text: &mut String) {
-    match line.strip_prefix(['#', ';']) {
-        Some(rest) => {
-            text.push_str(line.get(..1).unwrap_or_default());
-            text.push(' ');
-            text.push_str(rest.trim());
-        }
-        None => {
-            text.push_str("; ");
-            text.push_str(line.trim());
-        }
+/// A line of a comment. A reader takes the signs before the first line away, all of one kind, and leaves those of the others:
+/// a first line that begins with one of its own stands behind the other one. (`sops` writes it as it is, and loses it.)
+fn push_comment(line: &str, is_first: bool, text: &mut String) {
+    let line = line.trim();
+    let (sign, rest) = match (line.chars().next(), is_first) {
+        (Some(';'), true) => ("#", line),
+        (Some('#'), false) => ("#", line.strip_prefix('#').unwrap_or(line)),
+        (Some(';'), false) => (";", line.strip_prefix(';').unwrap_or(line)),
+        (_, _) => (";", line),
+    };
+    for part in [sign, " ", rest.trim(), "\n"] {
+        text.push_str(part);
     }
-    text.push('\n');
 }
 
 fn quoted_key(key: &str) -> String {

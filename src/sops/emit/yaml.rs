@@ -20,7 +20,7 @@ pub(super) fn file(documents: &[Map], style: &Style) -> Text {
         if index > 0 {
             writer.text.push_str("---\n");
         }
-        writer.map(document, Indent { column: 0, in_element: false });
+        writer.map(document, Indent { column: 0, in_element: false }, Above::Nothing);
         if !document.iter().any(|entry| matches!(entry, Entry::Pair(..))) {
             writer.text.push_str("{}\n");
         }
@@ -58,6 +58,43 @@ pub(in crate::sops) struct Indent {
     pub(in crate::sops) in_element: bool,
 }
 
+/// What of a map or list is written already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Nothing,
+    /// What [`leading_comments`] finds.
+    LeadingComments,
+}
+
+/// The comments on lines of their own before anything else in an element of a list, in that element's first one, and so on.
+fn leading_comments(node: &Node) -> Vec<&Comment> {
+    let mut found = Vec::new();
+    match node {
+        Node::Null | Node::Scalar(_) => {}
+        Node::List(items) => {
+            for item in items {
+                match item {
+                    Item::Comment(comment) if comment.inline => break,
+                    Item::Comment(comment) => found.push(comment),
+                    Item::Value(first) => {
+                        found.extend(leading_comments(first));
+                        break;
+                    }
+                }
+            }
+        }
+        Node::Map(entries) => {
+            for entry in entries {
+                match entry {
+                    Entry::Comment(comment) if !comment.inline => found.push(comment),
+                    Entry::Comment(_) | Entry::Pair(..) => break,
+                }
+            }
+        }
+    }
+    found
+}
+
 struct Writer<'a> {
     text: Text,
     style: &'a Style,
@@ -85,13 +122,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn map(&mut self, entries: &[Entry], at: Indent) {
+    fn map(&mut self, entries: &[Entry], at: Indent, mut above: Above) {
         let mut right: Vec<&Comment> = Vec::new();
         for entry in entries {
             match entry {
-                Entry::Comment(comment) if comment.inline => right.push(comment),
-                Entry::Comment(comment) => self.comment(comment, at.column),
+                Entry::Comment(comment) if comment.inline => {
+                    above = Above::Nothing;
+                    right.push(comment);
+                }
+                Entry::Comment(comment) if above == Above::Nothing => self.comment(comment, at.column),
+                Entry::Comment(_) => {}
                 Entry::Pair(key, node) => {
+                    above = Above::Nothing;
                     self.pair(key, node, &right, at);
                     right.clear();
                 }
@@ -159,7 +201,7 @@ impl<'a> Writer<'a> {
             Node::List(items) if items.is_empty() => self.end_line(" []", right),
             Node::Map(map) => {
                 self.text.push('\n');
-                self.map(map, Indent { column: inner, in_element: false });
+                self.map(map, Indent { column: inner, in_element: false }, Above::Nothing);
                 if !map.iter().any(|entry| matches!(entry, Entry::Pair(..))) {
                     self.begin_line(inner);
                     self.end_line("{}", &[]);
@@ -167,22 +209,32 @@ impl<'a> Writer<'a> {
             }
             Node::List(items) => {
                 self.text.push('\n');
-                self.list(items, inner);
+                self.list(items, inner, Above::Nothing);
             }
         }
     }
 
-    fn list(&mut self, items: &[Item], column: usize) {
+    fn list(&mut self, items: &[Item], column: usize, mut above: Above) {
         let mut right: Vec<&Comment> = Vec::new();
         let mut empty = true;
         for item in items {
             match item {
-                Item::Comment(comment) if comment.inline => right.push(comment),
-                Item::Comment(comment) => self.comment(comment, column),
+                Item::Comment(comment) if comment.inline => {
+                    above = Above::Nothing;
+                    right.push(comment);
+                }
+                Item::Comment(comment) if above == Above::Nothing => self.comment(comment, column),
+                Item::Comment(_) => {}
                 Item::Value(node) => {
                     empty = false;
                     let right_of = self.above_or_right(node, &right, column);
                     right.clear();
+                    if above == Above::Nothing {
+                        for comment in leading_comments(node) {
+                            self.comment(comment, column);
+                        }
+                    }
+                    above = Above::Nothing;
                     self.begin_line(column);
                     self.element(node, &right_of, column + 2);
                 }
@@ -197,14 +249,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A list's element with its dash. `column` is where what follows the dash stands.
+    /// A list's element with its dash. `column` is where what follows the dash stands. The comments with which it begins stand
+    /// above the dash, where a reader looks for them.
     fn element(&mut self, node: &Node, right: &[&Comment], column: usize) {
         let begins_with_comment = match node {
             Node::Null | Node::Scalar(_) => false,
-            Node::List(items) => matches!(items.first(), Some(Item::Comment(_))),
+            Node::List(items) => {
+                let first = items.iter().find(|item| !matches!(item, Item::Comment(comment) if !comment.inline));
+                matches!(first, Some(Item::Comment(_)))
+            }
             Node::Map(map) => {
-                matches!(map.first(), Some(Entry::Comment(comment)) if !comment.inline)
-                    || (!map.is_empty() && !map.iter().any(|entry| matches!(entry, Entry::Pair(..))))
+                let is_inline = |entry: &Entry| matches!(entry, Entry::Comment(comment) if comment.inline);
+                map.iter().any(is_inline) && !map.iter().any(|entry| matches!(entry, Entry::Pair(..)))
             }
         };
         if begins_with_comment {
@@ -223,13 +279,13 @@ impl<'a> Writer<'a> {
             Node::Map(map) if map.is_empty() => self.end_line("{}", right),
             Node::List(items) if items.is_empty() => self.end_line("[]", right),
             Node::Map(map) => {
-                self.map(map, Indent { column, in_element: true });
+                self.map(map, Indent { column, in_element: true }, Above::LeadingComments);
                 if !map.iter().any(|entry| matches!(entry, Entry::Pair(..))) {
                     self.begin_line(column);
                     self.end_line("{}", &[]);
                 }
             }
-            Node::List(items) => self.list(items, column),
+            Node::List(items) => self.list(items, column, Above::LeadingComments),
         }
     }
 

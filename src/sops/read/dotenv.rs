@@ -4,6 +4,8 @@
 //! value is a line end (`stores/dotenv/store.go`). Unlike it, a file that has Windows line ends throughout is read without
 //! its carriage returns, and a name that stands twice is an error.
 
+use zeroize::Zeroizing;
+
 use super::has_windows_line_ends;
 use crate::sops::error::Error;
 use crate::sops::format::Format;
@@ -18,7 +20,8 @@ const FORMAT: Format = Format::Dotenv;
 /// A line that is neither, a name twice, or a limit passed.
 pub(super) fn read(text: &str, limits: &Limits) -> Result<Map, Error> {
     let mut builder = Builder::new(FORMAT, Budget::for_file(text.as_bytes(), limits)?);
-    let windows = has_windows_line_ends(text);
+    // As the file would be if its last line were ended, too, which is how it is written.
+    let windows = has_windows_line_ends(text) || has_windows_line_ends(&Zeroizing::new(format!("{text}\n")));
     builder.open_map(1)?;
     let mut last = 1;
     for (index, line) in text.split('\n').enumerate() {

@@ -6,7 +6,7 @@ use crate::sops::{CreationRules, Encrypted, Format, Plain};
 use crate::value::SecretValue;
 
 #[path = "../../../fuzz/properties.rs"]
-mod properties;
+pub(super) mod properties;
 
 /// A small generator whose numbers are the same in every run (xorshift, Marsaglia 2003).
 struct Numbers(u64);

@@ -6,6 +6,7 @@ use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials as Keys;
@@ -84,8 +85,17 @@ fn of_issuer(code: &str) -> Option<Meaning> {
     is_issuer.then_some((ErrorKind::Unavailable, "AWS cannot reach the issuer of the token"))
 }
 
-/// The chain of AWS's own tools: environment, profiles with SSO and all, and what the machine has.
-pub(super) async fn of_user(region: &str) -> Source {
+/// The chain of AWS's own tools: environment, profiles with SSO and all, and what the machine has. A profile that is named goes
+/// before all that.
+pub(super) async fn of_user(region: &str, profile: Option<&str>) -> Source {
+    if let Some(name) = profile {
+        let config = ProviderConfig::without_region().with_region(Some(Region::new(region.to_owned())));
+        let profile = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
+        return Source::Chain {
+            provider: SharedCredentialsProvider::new(profile),
+            hint: "the file names a profile of your own configuration of AWS: log in again if it has a session, or make it",
+        };
+    }
     let chain = quiet(DefaultCredentialsChain::builder().region(Region::new(region.to_owned())).build()).await;
     Source::Chain {
         provider: SharedCredentialsProvider::new(chain),

@@ -2,7 +2,8 @@
 //!
 //! A file names the key's ARN, whose region is where it is asked, an encryption context, and perhaps a role to assume on
 //! top of the store's own credentials, as `sops` does it. With ambient credentials such a role is refused: whoever writes
-//! a file would choose what the operator becomes.
+//! a file would choose what the operator becomes. A profile that it names is of a person's own configuration, and means
+//! nothing to the operator.
 //!
 //! | code | kind |
 //! |---|---|
@@ -27,7 +28,7 @@ use tokio::sync::Mutex;
 use crate::api::store::AwsAuth;
 use crate::backend::aws::Place;
 use crate::backend::aws::error::{Meaning, from_sdk};
-use crate::backend::credentials::aws::Login;
+use crate::backend::credentials::aws::{Login, Wanted};
 use crate::backend::credentials::{Credentials, Surroundings};
 use crate::backend::network::Service;
 use crate::backend::{Error, ErrorKind};
@@ -41,6 +42,7 @@ const MOST_PLACES: usize = 64;
 pub(super) struct Named<'a> {
     pub(super) arn: &'a str,
     pub(super) role: Option<&'a str>,
+    pub(super) profile: Option<&'a str>,
     pub(super) context: &'a BTreeMap<String, String>,
 }
 
@@ -48,12 +50,12 @@ pub(super) struct Named<'a> {
 pub(super) struct AwsKms {
     auth: Option<AwsAuth>,
     around: Arc<Surroundings>,
-    /// By region and role; each logs in when it is first needed.
+    /// Each logs in when it is first needed.
     places: Mutex<HashMap<Spot, Arc<Region>>>,
 }
 
-/// A region, and a role that the file names.
-type Spot = (String, Option<String>);
+/// A region, and a role and a profile that the file names.
+type Spot = (String, Option<String>, Option<String>);
 
 struct Region {
     login: Arc<Login>,
@@ -111,13 +113,14 @@ impl AwsKms {
             );
             return Err(Error::new(ErrorKind::PermissionDenied, message));
         }
-        let name = (region.to_owned(), key.role.map(str::to_owned));
+        let name = (region.to_owned(), key.role.map(str::to_owned), key.profile.map(str::to_owned));
         // Held while the Secret with the credentials is read, so that it is read once.
         let mut places = self.places.lock().await;
         if let Some(place) = places.get(&name) {
             return Ok(Arc::clone(place));
         }
-        let login = Login::assuming(self.auth.as_ref(), region, key.role, &self.around).await?;
+        let wanted = Wanted { role: key.role, profile: key.profile };
+        let login = Login::wanted(self.auth.as_ref(), region, wanted, &self.around).await?;
         let endpoint = self.around.network.service(Service::AwsKms).map(|url| url.as_str().trim_end_matches('/'));
         let place = Place { region, endpoint, network: self.around.network.client() };
         let client = Client::new(&place.config(Some(login.provider())));

@@ -17,11 +17,13 @@ use self::aws_kms::AwsKms;
 use self::azure_keys::AzureKeys;
 use self::gcp_kms::GcpKms;
 use self::opened::Opened;
-use self::vault_transit::VaultTransit;
+use self::vault_transit::{VaultTransit, Vaults};
 use crate::api::store::{SopsAwsKms, SopsAzureKeyVault, SopsGcpKms, SopsVaultTransit};
 use crate::backend::Error;
 use crate::backend::credentials::Surroundings;
-use crate::sops::{self, AgeKeys, AgeRecipients, AwsKmsKey, KeySource, KeyWrapper, MasterKey, Recipient, Wrapped};
+use crate::sops::{
+    self, AgeKeys, AgeRecipients, AwsKmsKey, KeySource, KeyWrapper, MasterKey, MasterKeyKind, Recipient, Wrapped,
+};
 use crate::value::SecretValue;
 
 /// Everything that one store can open files with. Can encrypt data keys to the same services, and to every age recipient.
@@ -29,9 +31,10 @@ use crate::value::SecretValue;
 pub struct Keyring {
     age: AgeKeys,
     aws_kms: Option<AwsKms>,
-    gcp_kms: Option<GcpKms>,
+    /// Or why there is none.
+    gcp_kms: Option<Result<GcpKms, Error>>,
     azure_keys: Option<AzureKeys>,
-    vault_transit: Option<VaultTransit>,
+    vault_transit: Option<Vaults>,
     opened: Opened,
 }
 
@@ -53,7 +56,7 @@ impl Keyring {
     /// # Errors
     /// What is wrong with its credentials.
     pub async fn with_gcp_kms(self, spec: &SopsGcpKms, around: &Surroundings) -> Result<Self, Error> {
-        Ok(Self { gcp_kms: Some(GcpKms::connect(spec, around).await?), ..self })
+        Ok(Self { gcp_kms: Some(Ok(GcpKms::connect(spec, around).await?)), ..self })
     }
 
     /// Adds keys in Azure Key Vault. Credentials are read when a file needs them.
@@ -67,7 +70,33 @@ impl Keyring {
     /// # Errors
     /// What is wrong with its address or its credentials.
     pub async fn with_vault_transit(self, spec: &SopsVaultTransit, around: &Surroundings) -> Result<Self, Error> {
-        Ok(Self { vault_transit: Some(VaultTransit::connect(spec, around).await?), ..self })
+        let vault = Arc::new(VaultTransit::connect(spec, around).await?);
+        Ok(Self { vault_transit: Some(Vaults::OfStore(vault)), ..self })
+    }
+
+    /// Adds services of these kinds, with a person's own credentials: any key that a file names, where no store says which.
+    /// What is wrong with credentials is told when a file needs them.
+    #[must_use]
+    pub async fn with_services_of_person(mut self, kinds: &[MasterKeyKind], around: &Arc<Surroundings>) -> Self {
+        for kind in kinds {
+            self = match kind {
+                MasterKeyKind::AwsKms => self.with_aws_kms(&SopsAwsKms::default(), around),
+                MasterKeyKind::AzureKeyVault => self.with_azure_keys(&SopsAzureKeyVault::default(), around),
+                MasterKeyKind::GcpKms => {
+                    Self { gcp_kms: Some(GcpKms::connect(&SopsGcpKms::default(), around).await), ..self }
+                }
+                MasterKeyKind::VaultTransit => Self { vault_transit: Some(Vaults::of_person(around)), ..self },
+                MasterKeyKind::Age | MasterKeyKind::HuaweiKms | MasterKeyKind::Pgp => self,
+            };
+        }
+        self
+    }
+
+    async fn vault_of(&self, key: vault_transit::Named<'_>) -> Result<Option<Arc<VaultTransit>>, Error> {
+        match &self.vault_transit {
+            Some(vaults) => vaults.of(key).await,
+            None => Ok(None),
+        }
     }
 
     /// The public halves of the age identities.
@@ -83,7 +112,7 @@ impl KeySource for Keyring {
         names.extend(self.aws_kms.is_some().then(|| "AWS KMS".to_owned()));
         names.extend(self.gcp_kms.is_some().then(|| "Google Cloud KMS".to_owned()));
         names.extend(self.azure_keys.is_some().then(|| "Azure Key Vault".to_owned()));
-        names.extend(self.vault_transit.as_ref().map(|vault| format!("transit of {}", vault.host())));
+        names.extend(self.vault_transit.as_ref().map(Vaults::name));
         names
     }
 
@@ -97,13 +126,13 @@ impl KeySource for Keyring {
             }
             Recipient::VaultTransit { address, engine_path, key_name } => {
                 let key = vault_transit::Named { address, engine_path, key_name };
-                let Some(vault) = self.vault_transit.as_ref().filter(|vault| vault.is_mine(key)) else {
-                    return Ok(None);
-                };
+                let vault = self.vault_of(key).await.map_err(|error| failed(recipient, error))?;
+                let Some(vault) = vault else { return Ok(None) };
                 self.opened.or_ask(master_key, vault.decrypt(key, encrypted)).await
             }
             Recipient::GcpKms { resource_id } => {
                 let Some(kms) = &self.gcp_kms else { return Ok(None) };
+                let kms = kms.as_ref().map_err(|error| failed(recipient, error.clone()))?;
                 self.opened.or_ask(master_key, kms.decrypt(resource_id, encrypted)).await
             }
             Recipient::AzureKeyVault { vault_url, name, version } => {
@@ -128,13 +157,15 @@ impl KeyWrapper for Keyring {
             },
             Recipient::VaultTransit { address, engine_path, key_name } => {
                 let key = vault_transit::Named { address, engine_path, key_name };
-                match self.vault_transit.as_ref().filter(|vault| vault.is_mine(key)) {
-                    Some(vault) => vault.encrypt(key, data_key).await,
-                    None => return Ok(None),
+                match self.vault_of(key).await {
+                    Ok(Some(vault)) => vault.encrypt(key, data_key).await,
+                    Ok(None) => return Ok(None),
+                    Err(error) => Err(error),
                 }
             }
             Recipient::GcpKms { resource_id } => match &self.gcp_kms {
-                Some(kms) => kms.encrypt(resource_id, data_key).await,
+                Some(Ok(kms)) => kms.encrypt(resource_id, data_key).await,
+                Some(Err(error)) => Err(error.clone()),
                 None => return Ok(None),
             },
             Recipient::AzureKeyVault { vault_url, name, version } => {
@@ -153,8 +184,8 @@ impl KeyWrapper for Keyring {
 }
 
 fn of_aws(key: &AwsKmsKey) -> aws_kms::Named<'_> {
-    let AwsKmsKey { arn, role, context, profile: _ } = key;
-    aws_kms::Named { arn, role: role.as_deref(), context }
+    let AwsKmsKey { arn, role, context, profile } = key;
+    aws_kms::Named { arn, role: role.as_deref(), profile: profile.as_deref(), context }
 }
 
 /// Our own error, carried through the library and found again by [`super::error`].

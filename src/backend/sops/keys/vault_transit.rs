@@ -1,6 +1,7 @@
 //! Data keys under keys of Vault's transit engine.
 //!
 //! A file names the address of its Vault, but the store decides where its login goes: a key of another Vault is not ours.
+//! Where no store does, a person's token goes to any Vault that a file names and that the person allows.
 //!
 //! | answer | kind |
 //! |---|---|
@@ -10,15 +11,19 @@
 //!
 //! Source: <https://developer.hashicorp.com/vault/api-docs/secret/transit#decrypt-data>.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::Deserialize;
+use tokio::sync::Mutex;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::api::store::SopsVaultTransit;
-use crate::backend::credentials::Surroundings;
 use crate::backend::credentials::vault::{Answer, Login, Method, Place, Post, failed, of_status, path};
+use crate::backend::credentials::{Credentials, Surroundings};
 use crate::backend::{Error, ErrorKind};
 use crate::value::SecretValue;
 
@@ -33,6 +38,54 @@ pub(super) struct Named<'a> {
     pub(super) key_name: &'a str,
 }
 
+/// More Vaults than the files of a folder are under; crafted files could name any number.
+const MOST_VAULTS: usize = 16;
+
+/// The Vaults whose transit engines are asked.
+pub(super) enum Vaults {
+    /// The one that the store names.
+    OfStore(Arc<VaultTransit>),
+    /// Any that a file names, by its address, as far as the network lets a person's token go there.
+    OfPerson { around: Arc<Surroundings>, connected: Mutex<HashMap<String, Arc<VaultTransit>>> },
+}
+
+impl Vaults {
+    pub(super) fn of_person(around: &Arc<Surroundings>) -> Self {
+        Self::OfPerson { around: Arc::clone(around), connected: Mutex::default() }
+    }
+
+    /// The one that has the key.
+    pub(super) async fn of(&self, key: Named<'_>) -> Result<Option<Arc<VaultTransit>>, Error> {
+        let (around, connected) = match self {
+            Self::OfStore(vault) => return Ok(vault.is_mine(key).then(|| Arc::clone(vault))),
+            Self::OfPerson { around, connected } => (around, connected),
+        };
+        let mut connected = connected.lock().await;
+        if let Some(vault) = connected.get(key.address) {
+            return Ok(Some(Arc::clone(vault)));
+        }
+        let namespace = match &around.credentials {
+            Credentials::OfUser(user) => user.vault_namespace.clone(),
+            Credentials::OfStore(_) => None,
+        };
+        let spec = SopsVaultTransit { address: key.address.to_owned(), namespace, ca: None, auth: None };
+        let vault = Arc::new(VaultTransit::named("the Vault of the file", &spec, around).await?);
+        if connected.len() >= MOST_VAULTS {
+            connected.clear();
+        }
+        connected.insert(key.address.to_owned(), Arc::clone(&vault));
+        Ok(Some(vault))
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::OfStore(vault) => format!("transit of {}", vault.login.host()),
+            Self::OfPerson { .. } => "Vault transit".to_owned(),
+        }
+    }
+}
+
 /// The transit engine with the login of one store.
 pub(super) struct VaultTransit {
     address: String,
@@ -42,10 +95,14 @@ pub(super) struct VaultTransit {
 impl VaultTransit {
     /// Reads what the store names, and asks Vault nothing.
     pub(super) async fn connect(spec: &SopsVaultTransit, around: &Surroundings) -> Result<Self, Error> {
+        Self::named(FIELD, spec, around).await
+    }
+
+    async fn named(field: &str, spec: &SopsVaultTransit, around: &Surroundings) -> Result<Self, Error> {
         let SopsVaultTransit { address, namespace, ca, auth } = spec;
-        let place = Place { field: FIELD, address, namespace: namespace.as_deref(), ca: ca.as_ref() };
+        let place = Place { field, address, namespace: namespace.as_deref(), ca: ca.as_ref() };
         let server = place.server(around).await?;
-        let method = Method::of(FIELD, auth.as_ref(), around).await?;
+        let method = Method::of(field, auth.as_ref(), around).await?;
         Ok(Self { address: address.clone(), login: Login::new(server, method, around.timeout) })
     }
 
@@ -53,11 +110,6 @@ impl VaultTransit {
     pub(super) fn is_mine(&self, key: Named<'_>) -> bool {
         let plain = |text: &str| Url::parse(text).ok().map(|url| url.as_str().trim_end_matches('/').to_owned());
         plain(key.address).is_some_and(|address| plain(&self.address) == Some(address))
-    }
-
-    /// Where it is, for messages.
-    pub(super) fn host(&self) -> &str {
-        self.login.host()
     }
 
     /// Decrypts a data key, as the file holds it.
