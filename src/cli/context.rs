@@ -81,6 +81,9 @@ pub struct StoreArgs {
     /// may be given again
     #[arg(long, value_name = "HOST", env = "ATMOS_ALLOW_ENDPOINT", value_delimiter = ',')]
     pub allow_endpoint: Vec<AllowedHost>,
+    /// Where a service of a provider is asked in place of its own address, as the operator's flag has it: for tests
+    #[arg(long, hide = true, value_name = "SERVICE=URL")]
+    pub service_endpoint: Vec<ServiceEndpoint>,
     /// Lets Stores name loopback addresses, with http, too: for tests
     #[arg(long, hide = true)]
     pub allow_loopback_endpoints: bool,
@@ -100,11 +103,11 @@ impl StoreArgs {
     /// # Errors
     /// As [`Self::network`].
     pub fn network_with(&self, azure: bool, services: Vec<ServiceEndpoint>) -> Result<Network, backend::Error> {
-        let Self { operator_namespace: _, allow_endpoint, allow_loopback_endpoints } = self;
+        let Self { operator_namespace: _, allow_endpoint, service_endpoint, allow_loopback_endpoints } = self;
         let azure_login = if azure { credentials::azure_login()? } else { None };
         Network::new(network::Settings {
             allowed_hosts: allow_endpoint.iter().cloned().chain(credentials::vault_host()).collect(),
-            services: azure_login.into_iter().chain(services).collect(),
+            services: azure_login.into_iter().chain(services).chain(service_endpoint.iter().cloned()).collect(),
             loopback: *allow_loopback_endpoints,
             ..network::Settings::default()
         })

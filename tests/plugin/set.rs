@@ -1,5 +1,7 @@
 //! `set`, with and without a terminal.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -201,7 +203,8 @@ async fn a_store_that_hangs_is_left_with_the_keyboard() {
     let fixture = Fixture::new("set").await;
     let vault = e2e::Vault::shared().await.expect("a Vault");
     let proxy = e2e::FaultProxy::to_http(vault.url()).await.expect("a proxy");
-    proxy.inject(e2e::Fault::Stall, e2e::Matching::any().path("/prod/db/PASSWORD").method("POST"));
+    let write = e2e::Matching::any().path("/prod/db/PASSWORD").method("POST");
+    let stalled = proxy.inject(e2e::Fault::Stall, write);
     let mount = &fixture.namespace;
     let engine = json!({"type": "kv", "options": {"version": "1"}});
     vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
@@ -216,9 +219,19 @@ async fn a_store_that_hangs_is_left_with_the_keyboard() {
     let spec = json!({"defaultStore": "vault", "components": {"terraform": {"db": {"secrets": {"vars": vars}}}}});
     fixture.stack("prod", spec).await;
     let fixture = fixture.with_variable("VAULT_TOKEN", vault.root_token());
-    // The line feed that the prompt prints tells that the write begins.
-    let steps = json!([["expect", PROMPT], ["send", "typed\r"], ["expect", "\n"], ["signal", "INT"]]);
-    let session = fixture.on_terminal(&["set", "PASSWORD", "--allow-loopback-endpoints"], steps).await;
+    let begun = fixture.home().join("begun");
+    let steps = json!([["expect", PROMPT], ["echo", false], ["send", "typed\r"], ["file", begun], ["signal", "INT"]]);
+    let arguments = ["set", "PASSWORD", "--allow-loopback-endpoints"];
+    let watch = async {
+        e2e::wait_until("the write to hang", Duration::from_secs(30), async || match stalled.hits() {
+            0 => Err("it has not begun"),
+            _ => Ok(()),
+        })
+        .await
+        .expect("a write");
+        std::fs::write(&begun, "").expect("a file");
+    };
+    let (session, ()) = tokio::join!(fixture.on_terminal(&arguments, steps), watch);
     assert_eq!((session.code, session.restored), (130, true), "{session:?}");
     assert!(session.output.contains("it is not known whether the value was written"), "{session:?}");
 }

@@ -1,7 +1,7 @@
 """Runs a command on a pseudo-terminal of its own and plays a script of steps; prints what happened as JSON.
 
-Arguments: the steps as JSON, then the command. Steps: ["expect", text], ["send", text], ["signal", name], and
-["echo", bool], which asserts whether the terminal shows what is typed.
+Arguments: the steps as JSON, then the command. Steps: ["expect", text], ["send", text], ["signal", name],
+["echo", bool], which asserts whether the terminal shows what is typed, and ["file", path], which waits until it is there.
 """
 
 import fcntl, json, os, pty, select, signal, subprocess, sys, termios, time
@@ -45,6 +45,8 @@ for step, argument in steps:
         seen = output.index(argument.encode(), seen) + len(argument.encode())
     elif step == "echo":
         wait_for(lambda: echo() == argument, f"echo {argument}")
+    elif step == "file":
+        wait_for(lambda: os.path.exists(argument), f"file {argument}")
     elif step == "send":
         os.write(master, argument.encode())
     elif step == "signal":
