@@ -6,7 +6,7 @@
 //! serviceAccount ─────┘   └ its first role by sts:AssumeRoleWithWebIdentity
 //! ```
 //!
-//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says. Keys in a Secret have no
+//! One [`Login`] belongs to one connected store; when it happens, `credentials/kept.rs` says. Keys in a Secret have no
 //! renewal: a changed Secret makes a new connection.
 
 mod source;

@@ -4,7 +4,7 @@
 //! union; a file that stands in two of them is [`ErrorKind::Ambiguous`], because nothing says which one counts.
 //!
 //! - One call reads each object once and decrypts each file that it needs once. Between calls nothing is kept but
-//!   data keys that a service decrypted ([`keys`]).
+//!   data keys that a service decrypted (`keys/opened.rs`).
 //! - [`probe`](Backend::probe) and [`list`](Backend::list) parse, but decrypt nothing: names are in the clear. What they
 //!   say is therefore not authenticated; a read is.
 //! - An object that cannot be read fails only the keys that no other object has.

@@ -7,7 +7,7 @@
 //! | `managedIdentity` | nothing: the machine is asked what it is | its metadata service, for ClusterStores with ambient rights |
 //! | a person's own | variables of the environment, or the Azure CLI | Entra ID, or `az` |
 //!
-//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says.
+//! One [`Login`] belongs to one connected store; when it happens, `credentials/kept.rs` says.
 //!
 //! Whom a token is asked from, and what it is for, follows from the Store alone; what a vault's challenge says about that
 //! is never read.

@@ -9,7 +9,7 @@
 //! The requests are our own, since the SDK's credentials have an HTTP client of their own, which keeps none of the rules of
 //! [`network`](crate::backend::network), and read the environment.
 //!
-//! One [`Login`] belongs to one connected store; when it happens, [`kept`](super::kept) says. A key in a Secret is read when
+//! One [`Login`] belongs to one connected store; when it happens, `credentials/kept.rs` says. A key in a Secret is read when
 //! the store is connected: a changed Secret makes a new connection.
 
 mod answer;
