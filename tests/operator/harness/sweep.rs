@@ -8,7 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams, PartialObjectMeta};
 
-use super::{Operator, Tenant};
+use super::{LIMIT, Operator, Tenant};
 
 impl Drop for Tenant {
     fn drop(&mut self) {
@@ -27,7 +27,8 @@ impl Drop for Tenant {
 
 fn in_a_runtime(tenant: &Tenant) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(tenant.leaks())
+    // An API server that has just started lists what nobody has asked it for yet only after a while (429).
+    runtime.block_on(e2e::wait_until("everything to be searched", LIMIT, async || tenant.leaks().await))
 }
 
 impl Tenant {
