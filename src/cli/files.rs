@@ -226,31 +226,34 @@ fn print_kustomization(args: &FolderArgs, objects: &[(String, Keys)], printer: &
 
 async fn apply(cluster: &ClusterArgs, args: &ApplyArgs, printer: &mut Printer) -> Result<(), Failure> {
     let ApplyArgs { folder, force } = args;
-    let mut objects = gather(folder)?;
+    let objects = gather(folder)?;
     let cluster = Cluster::connect(cluster).await?;
     let note = name_them_all(&objects);
+    // All are looked at before the first one is written. In a larger folder files move to a later ConfigMap, in a smaller one
+    // from those that are emptied. So the last one is first, and what is emptied comes after all: then a file that moves is
+    // twice there for a moment, which every reader notices and waits out, and not missing, which would be acted on.
+    let mut steps = Vec::new();
+    let count = objects.len();
+    for (name, files) in objects.into_iter().rev() {
+        let metadata = metadata(&cluster, &name).await?;
+        if let Some(tool) = metadata.as_ref().and_then(|metadata| metadata.managed_by()).filter(|_| !force) {
+            let title = title(&cluster, &name);
+            return Err(Failure::access(format!("{title} is managed by {tool}, which would undo the change"))
+                .hint("commit the files and let it apply them, or write the object all the same with --force"));
+        }
+        steps.push((name, files, metadata.map(|metadata| metadata.resource_version)));
+    }
     // What a larger folder had filled: its files have moved, or are gone.
-    for name in places::names_beyond(&folder.name, objects.len()) {
+    for name in places::names_beyond(&folder.name, count) {
         match metadata(&cluster, &name).await? {
             None => break,
             // Somebody else's of the same name.
             Some(metadata) if metadata.managed_by().is_some() => {}
-            Some(_) => objects.push((name, Keys::new())),
+            Some(metadata) => steps.push((name, Keys::new(), Some(metadata.resource_version))),
         }
     }
-    // All are looked at before the first one is written.
-    let mut found = Vec::new();
-    for (name, _) in &objects {
-        let metadata = metadata(&cluster, name).await?;
-        if let Some(tool) = metadata.as_ref().and_then(|metadata| metadata.managed_by()).filter(|_| !force) {
-            let title = title(&cluster, name);
-            return Err(Failure::access(format!("{title} is managed by {tool}, which would undo the change"))
-                .hint("commit the files and let it apply them, or write the object all the same with --force"));
-        }
-        found.push(metadata.map(|metadata| metadata.resource_version));
-    }
-    for ((name, files), before) in objects.iter().zip(found) {
-        apply_one(&cluster, name, files, before, *force, printer).await?;
+    for (name, files, before) in steps {
+        apply_one(&cluster, &name, &files, before, *force, printer).await?;
     }
     if let Some(note) = note {
         printer.info(&note);

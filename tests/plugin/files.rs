@@ -174,6 +174,19 @@ async fn a_large_folder_takes_several_config_maps() {
     assert!(smaller.stderr.contains(&format!("mine-{count} changed: 0 files")), "{smaller:?}");
     assert_eq!(applied("mine", count).await, expected);
 
+    // A larger one again: what takes files comes before what gives them away, so that none is missing in between.
+    for number in 1..6 {
+        let name = format!("stack-{number}.enc.yaml");
+        fs::write(folder.join(&name), &large).expect("a file");
+        expected.insert(name, large.clone());
+    }
+    let larger = fixture.run(apply).await;
+    let places: Vec<Option<usize>> =
+        (2..=count).rev().map(|number| larger.stderr.find(&format!("mine-{number} "))).collect();
+    assert!(larger.code == 0 && places.iter().all(Option::is_some) && places.is_sorted(), "{larger:?}");
+    assert!(larger.stderr.find("/mine ") > places.last().copied().flatten(), "{larger:?}");
+    assert_eq!(applied("mine", count).await, expected);
+
     let huge = encrypt(&fixture, &recipient, &format!("TOKEN: {}\n", "x".repeat(900_000))).await;
     fs::write(folder.join("huge.enc.yaml"), huge).expect("a file");
     let refused = fixture.run(&["files", "build", path]).await;
