@@ -171,7 +171,8 @@ impl Refusal {
 ///
 /// Sources of the words: `k8s.io/apiserver` `plugin/webhook/errors/statuserror.go` and `plugin/policy/validating`;
 /// `plugin/resourcequota/controller.go`; "not yet ready to handle request" is what plugins of `k8s.io/apiserver`,
-/// `pkg/admission/plugin` (namespace lifecycle, webhooks, policies) and of the quota say; `NamespaceTerminating` is `NamespaceTerminatingCause` of `k8s.io/api/core/v1`.
+/// `pkg/admission/plugin` (namespace lifecycle, webhooks, policies) and of the quota say; `NamespaceTerminating` is
+/// `NamespaceTerminatingCause` of `k8s.io/api/core/v1`.
 fn cause(message: &str, causes: &[StatusCause]) -> Cause {
     if (message.contains("admission webhook ") && message.contains(" denied the request"))
         || (message.contains("ValidatingAdmissionPolicy ") && message.contains(" denied request"))

@@ -2,13 +2,14 @@
 
 use super::Context;
 use super::relations::StoreKey;
+use crate::backend::credentials::TOKEN_OF;
 
 impl Context {
     /// As [`grant_hint`](Self::grant_hint), for the objects that a store reads and the tokens that it asks for. `error`
     /// says in our own words what was tried.
     #[must_use]
     pub fn read_hint(&self, store: &StoreKey, error: &str) -> String {
-        if let Some((_, account)) = error.split_once("request a token of ServiceAccount ") {
+        if let Some((_, account)) = error.split_once(TOKEN_OF) {
             let (account, _) = account.split_once(':').unwrap_or((account, ""));
             return format!(
                 "the operator may not request tokens of ServiceAccount {account}; list it in serviceAccountTokens of the \

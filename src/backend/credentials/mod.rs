@@ -13,7 +13,7 @@ mod references;
 pub mod vault;
 
 pub(in crate::backend) use self::references::present;
-pub use self::references::{References, StoreRights};
+pub use self::references::{References, StoreRights, TOKEN_OF};
 
 use std::time::Duration;
 

@@ -8,6 +8,9 @@ use crate::backend::{Error, ErrorKind};
 use crate::cluster::{self, IssuedToken, Objects, Secret};
 use crate::value::SecretValue;
 
+/// What was tried, in messages of a token that the API server refused; the account follows, as `namespace/name`.
+pub const TOKEN_OF: &str = "request a token of ServiceAccount ";
+
 /// The key of a certificate authority, if a Store names none: what Kubernetes itself uses.
 const DEFAULT_AUTHORITY_KEY: &str = "ca.crt";
 
@@ -128,7 +131,7 @@ impl References {
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 404) => {
                 Err(Error::new(ErrorKind::SourceNotFound, format!("there is no {object}")))
             }
-            Err(error) => Err(from_cluster(&error, &format!("request a token of {object}"))),
+            Err(error) => Err(from_cluster(&error, &format!("{TOKEN_OF}{}/{name}", self.namespace))),
         }
     }
 }

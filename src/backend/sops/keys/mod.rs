@@ -1,7 +1,8 @@
 //! The keys that a store opens files with: age identities, and key services that are asked.
 //!
 //! What a service decrypted is kept for an hour and then forgotten, by what the file holds: a file that did not change costs
-//! no call, however often it is read. It belongs to the connection, so that new credentials and a new definition of the store begin anew.
+//! no call, however often it is read. It belongs to the connection, so that new credentials and a new definition of the
+//! store begin anew.
 
 mod aws_kms;
 mod azure_keys;
