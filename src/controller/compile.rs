@@ -43,6 +43,8 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
             break plan;
         }
         for input in missing {
+            // Before it is looked up: a change right after that is then told to this Stack too.
+            context.depend(key, &input);
             let generation = match &input {
                 Input::Catalog(name) => context.definitions.catalog(name).map(|definition| {
                     world.catalogs.insert(name.clone(), definition.spec);

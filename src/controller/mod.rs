@@ -61,7 +61,7 @@ use crate::backend::guarded::{Observer, Operation};
 use crate::backend::network::Network;
 use crate::cluster::Objects;
 use crate::metrics::{Gauges, Metrics};
-use crate::model::Plan;
+use crate::model::{Input, Plan};
 use crate::value::DigestKey;
 
 /// Who the operator is in the cluster.
@@ -360,7 +360,12 @@ impl Context {
         }
     }
 
-    /// Takes note of what a Stack depends on.
+    /// Takes note of one more object that a Stack depends on.
+    pub fn depend(&self, stack: &StackKey, input: &Input) {
+        self.stores.users_changed(self.relations.add(stack, Dependency::resolve(input, &stack.namespace)));
+    }
+
+    /// Takes note of everything that a Stack depends on, and of nothing else.
     pub fn relate(&self, stack: &StackKey, plan: &Plan) {
         let changed = self.relations.set(stack, compile::dependencies(&stack.namespace, plan));
         self.stores.users_changed(changed);

@@ -124,14 +124,25 @@ impl Relations {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds to what `stack` depends on. Returns the store that gained it, if it is one.
+    pub fn add(&self, stack: &StackKey, dependency: Dependency) -> Option<StoreKey> {
+        let mut state = self.lock();
+        let dependency = state.shared(dependency);
+        let old = state.of_stack.get(stack).map_or(&[][..], |old| old);
+        if old.contains(&dependency) {
+            return None;
+        }
+        let new = old.iter().chain([&dependency]).cloned().collect();
+        state.of_stack.insert(stack.clone(), new);
+        let store = store_of(&dependency);
+        state.users.entry(dependency).or_default().insert(stack.clone());
+        store
+    }
+
     /// Replaces what `stack` depends on. Returns the stores that gained or lost it.
     pub fn set(&self, stack: &StackKey, dependencies: impl IntoIterator<Item = Dependency>) -> Vec<StoreKey> {
         let mut state = self.lock();
-        let shared = |dependency: Dependency| match state.users.get_key_value(&dependency) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::new(dependency),
-        };
-        let new: Box<[Arc<Dependency>]> = dependencies.into_iter().map(shared).collect();
+        let new: Box<[Arc<Dependency>]> = dependencies.into_iter().map(|dependency| state.shared(dependency)).collect();
         if state.of_stack.get(stack).is_some_and(|old| *old == new) {
             return Vec::new();
         }
@@ -176,6 +187,16 @@ impl Relations {
     }
 }
 
+impl State {
+    /// The same object as the key of `users`, if it is there.
+    fn shared(&self, dependency: Dependency) -> Arc<Dependency> {
+        match self.users.get_key_value(&dependency) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(dependency),
+        }
+    }
+}
+
 fn store_of(dependency: &Dependency) -> Option<StoreKey> {
     match dependency {
         Dependency::Store(store) => Some(store.clone()),
@@ -200,7 +221,13 @@ mod tests {
         assert!(relations.set(&stack, [Dependency::Store(store.clone()), catalog.clone()]).is_empty());
         let changed = relations.set(&stack, [catalog.clone()]);
         assert_eq!(changed, vec![store.clone()]);
-        assert_eq!(relations.count(&Dependency::Store(store)), 0);
+        assert_eq!(relations.count(&Dependency::Store(store.clone())), 0);
+
+        assert_eq!(relations.add(&stack, catalog.clone()), None);
+        assert_eq!(relations.add(&stack, Dependency::Store(store.clone())), Some(store.clone()));
+        assert_eq!(relations.add(&stack, Dependency::Store(store.clone())), None);
+        assert_eq!(relations.users(&Dependency::Store(store.clone())), vec![stack.clone()]);
+        assert_eq!(relations.set(&stack, [catalog.clone()]), vec![store]);
 
         relations.remove(&stack);
         assert!(relations.users(&catalog).is_empty());

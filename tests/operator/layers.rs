@@ -1,9 +1,14 @@
 //! Imports: Catalogs and Stacks that bring declarations.
 
+use std::time::Duration;
+
 use atmos_secrets::api::Reason;
 use atmos_secrets::api::status::{READY, STALLED};
 
-use crate::harness::{Neighbour, Tenant, condition, secret};
+use e2e::{Fault, Matching};
+
+use crate::api_server::Proxied;
+use crate::harness::{LIMIT, Neighbour, Tenant, condition, secret};
 
 #[tokio::test]
 async fn a_catalog_brings_declarations_and_bases() -> anyhow::Result<()> {
@@ -104,6 +109,35 @@ async fn a_missing_catalog_holds_everything_until_it_appears() -> anyhow::Result
     tenant.sync("prod").await?;
     assert_eq!(tenant.secret("prod-db").await?, both);
     assert_eq!(tenant.operator_writes("prod-db")?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_catalog_that_comes_in_the_middle_of_a_first_sync_is_not_missed() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let Proxied { proxy, tenant, .. } = &proxied;
+    let value = tenant.canary();
+    tenant.values("atmos.late", &[("A", &value)]).await?;
+    tenant.stack("base", "{}").await?;
+    tenant.wait_ready("base").await?;
+    let slow = Matching::any().method("GET").path("/stacks/base").times(1);
+    // Far longer than the Catalog takes to arrive; the first sync has looked for it before.
+    let slow = proxy.inject(Fault::Delay(Duration::from_secs(5)), slow);
+    let catalog = tenant.unique("late");
+    let spec =
+        format!("{{defaultStore: app, imports: [{{catalog: {catalog}}}, {{stack: base}}], targets: {{late: {{}}}}}}");
+    tenant.stack("late", &spec).await?;
+    e2e::wait_until(
+        "the sync to ask for the import",
+        LIMIT,
+        async || {
+            if slow.hits() == 1 { Ok(()) } else { Err("it has not") }
+        },
+    )
+    .await?;
+    tenant.catalog(&catalog, "secrets: {vars: {A: {}}}").await?;
+    tenant.wait_ready("late").await?;
+    assert_eq!(tenant.secret("late").await?, secret(&[("A", &value)]));
     Ok(())
 }
 
