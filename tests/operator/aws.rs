@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::harness::{Cluster, Grant, Operator, Options, Tenant, condition, secret};
+use crate::harness::{Cluster, Grant, Operator, Options, Tenant, condition, expect_round, secret};
 
 /// A cluster whose operator may connect to this machine, and logs in to AWS there.
 pub async fn cluster(sts: &str) -> anyhow::Result<Arc<Cluster>> {
@@ -290,14 +290,8 @@ async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
             tenant.wait_ready(stack).await?;
         }
         assert_eq!(logins.hits(), before + 1, "{kind}: one login for all");
-        // From one tick to the next: every read of values in between, and nothing else.
         let reads = aws.count(operation);
-        let round = KEYS.div_ceil(batch);
-        e2e::wait_until("a refresh", Duration::from_secs(60), async || {
-            if reads.hits() >= round { Ok(()) } else { Err(reads.hits()) }
-        })
-        .await?;
-        assert_eq!(reads.hits(), round, "{kind}");
+        expect_round(&[KEYS.div_ceil(batch)], async || Ok(vec![reads.hits()])).await?;
 
         // The session ends at AWS: one new login, and nobody notices.
         reads.remove();

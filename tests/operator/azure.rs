@@ -7,7 +7,7 @@ use atmos_secrets::api::{Reason, StackStatus};
 use e2e::{AzureApplication, AzureVault, Fault, Matching};
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret, state_of};
+use crate::harness::{Cluster, Grant, Operator, Options, Tenant, condition, expect_round, secret, state_of};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
@@ -218,14 +218,8 @@ async fn calls_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
         azure.requests().iter().filter(|request| request.path.contains("/oauth2/") && request.status == 200).count();
     assert_eq!(good, 1, "one login for all");
 
-    // From one tick to the next every value is read once, whoever wants it.
-    let reads = scene.reads();
-    e2e::wait_until("a refresh", LIMIT, async || {
-        let more = scene.reads() - reads;
-        if more >= KEYS { Ok(()) } else { Err(more) }
-    })
-    .await?;
-    assert_eq!(scene.reads() - reads, KEYS);
+    // In a refresh every value is read once, whoever wants it.
+    expect_round(&[KEYS], async || Ok(vec![scene.reads()])).await?;
 
     // The login ends before its time: one new one, and nobody notices.
     azure.revoke_tokens();

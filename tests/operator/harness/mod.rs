@@ -22,6 +22,7 @@ mod memory;
 mod neighbour;
 mod objects;
 mod operator;
+mod rounds;
 mod sweep;
 mod tenant;
 mod waiting;
@@ -30,6 +31,7 @@ pub use cluster::Cluster;
 pub use memory::readable;
 pub use neighbour::Neighbour;
 pub use operator::{OPERATOR, Operator, Options};
+pub use rounds::expect_round;
 pub use tenant::{Grant, Tenant};
 pub use waiting::{condition, state_of, told_of};
 
