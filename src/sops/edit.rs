@@ -15,7 +15,7 @@ use super::metadata::{Listed, Metadata};
 use super::path::Path;
 use super::plain::{Plain, Value, new_data_key, time};
 use super::read;
-use super::tree::{self, Map};
+use super::tree::{self, Entry, Map};
 use super::write::{self, Base};
 use crate::value::SecretValue;
 
@@ -91,6 +91,12 @@ impl Editor {
         let changed = self.plain.unset(path);
         self.changed |= changed;
         changed
+    }
+
+    /// Whether no name is left in any document.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plain.documents.iter().flatten().all(|entry| matches!(entry, Entry::Comment(_)))
     }
 
     /// The decrypted file, as an editor shows it.

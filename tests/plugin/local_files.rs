@@ -212,6 +212,25 @@ async fn a_deleted_value_is_gone_and_the_rest_stays() {
 }
 
 #[tokio::test]
+async fn the_last_value_takes_the_data_key_with_it() {
+    let checkout = Checkout::new(json!({})).await;
+    for name in ["TOKEN", "OTHER"] {
+        assert_eq!(checkout.run(&["set", name, "--stdin"], CANARY).await.code, 0);
+    }
+    // A data key that is encrypted once more is another text each time, so the entry as a whole tells.
+    let entry = || checkout.text("prod.enc.yaml").split_once("enc: |").expect("a data key").1.to_owned();
+    let before = entry();
+    let of_data_key = |entry: &str| entry.split_once("lastmodified:").expect("its end").0.to_owned();
+    assert_eq!(checkout.run(&["delete", "TOKEN", "--yes"], "").await.code, 0);
+    assert_eq!(of_data_key(&entry()), of_data_key(&before), "a value is left");
+    assert_eq!(checkout.run(&["delete", "OTHER", "--yes"], "").await.code, 0);
+    assert_ne!(of_data_key(&entry()), of_data_key(&before));
+    assert_eq!(checkout.decrypted("prod.enc.yaml").await, json!({}));
+    assert_eq!(checkout.run(&["set", "TOKEN", "--stdin"], CANARY).await.code, 0);
+    assert_eq!(checkout.decrypted("prod.enc.yaml").await, json!({"TOKEN": CANARY}));
+}
+
+#[tokio::test]
 async fn the_list_shows_what_the_folder_has_without_a_key() {
     let checkout = Checkout::new(json!({})).await;
     assert_eq!(checkout.run(&["set", "TOKEN", "--stdin"], CANARY).await.code, 0);

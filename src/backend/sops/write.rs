@@ -94,7 +94,7 @@ impl Sops {
         };
         snapshot.refuse_managed(place, writer)?;
         let after = match before {
-            Some(_) => self.edited(&snapshot, file, name, change).await?,
+            Some(_) => self.edited(writer, &snapshot, file, name, change).await?,
             None => self.begun(writer, file, name, change).await?,
         };
         if before.is_some_and(|before| before.equals(after.expose())) {
@@ -115,6 +115,7 @@ impl Sops {
     /// The file with the change, all else as it was.
     async fn edited(
         &self,
+        writer: &Writer,
         snapshot: &Snapshot,
         file: &str,
         name: &str,
@@ -138,6 +139,11 @@ impl Sops {
                 // What is null has no value, and goes as well.
                 if !editor.unset(&path) {
                     return Err(no_name(file, name));
+                }
+                if editor.is_empty() {
+                    // Nothing is kept, so the file begins anew, for all who can be given a new data key. Who may delete
+                    // need not be able to encrypt to each recipient: then the data key stays, and nothing else differs.
+                    let _ = editor.rotate(&*writer.wrapper, Timestamp::now()).await;
                 }
             }
         }
