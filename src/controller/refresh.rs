@@ -7,8 +7,8 @@
 //! What is due:
 //! - a key of a store whose source changed (a watch said so): at once;
 //! - a key of a store that cannot be watched: at the tick of its interval;
-//! - a key that is missing or in a passing error: after 15 s, doubling to min(5 min, interval). A missing one is probed,
-//!   not read. Where the source is watched, a missing key needs no asking: the watch tells.
+//! - a key that is missing, refused or in a passing error: after 15 s, doubling to min(5 min, interval). A missing one is
+//!   probed, not read. Where the source is watched, a missing key needs no asking: the watch tells.
 //!
 //! Values are digested under a key that lives as long as the process, and dropped.
 
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use self::state::{Entry, Index, Seen, State, Timer, Used, wants_retry};
+use self::state::{Entry, Index, Seen, State, Used, wants_retry};
 use super::relations::{StackKey, StoreKey};
 use super::schedule;
 use crate::backend::{Error, Key, Versioned};
@@ -95,10 +95,13 @@ impl Refresh {
             entry.set_user(stack, reading.interval);
             let covered = now.duration_since(entry.last_good) < schedule::stale_after(entry.interval_or_default());
             match reading.result {
-                Err(error) if error.kind.is_transient() && covered && matches!(entry.seen, Seen::Value(_)) => {}
+                Err(error) if error.kind.is_transient() && covered && matches!(entry.seen, Seen::Value(_)) => {
+                    entry.missed = true;
+                }
                 result => {
                     let seen = self.see(&reading.key, result);
-                    if entry.seen != Seen::Nothing && entry.seen != seen {
+                    let missed = std::mem::take(&mut entry.missed);
+                    if entry.seen != Seen::Nothing && (entry.seen != seen || missed) {
                         affected.extend(entry.users.iter().map(|(user, _)| user.clone()).filter(|user| user != stack));
                     }
                     entry.seen = seen;
@@ -112,13 +115,12 @@ impl Refresh {
                 entry.told_stale = false;
                 entry.retry = None;
             }
+            // Whether a watch makes this needless is known once it is asked for.
             let wants_retry =
-                reading.result.as_ref().is_err_and(|error| wants_retry(error.kind)) && entry.retry.is_none();
-            let tick = entry.interval();
+                reading.result.as_ref().is_err_and(|error| wants_retry(error.kind, false)) && entry.retry.is_none();
+            let (tick, wait) = (entry.interval(), schedule::next_retry(None, entry.interval_or_default()));
             if wants_retry {
-                let wait = schedule::next_retry(None, entry.interval_or_default());
-                entry.retry = Some(wait);
-                state.arm(now + wait, Timer::Retry(reading.store.clone(), Arc::clone(&key)));
+                state.arm_retry(&reading.store, &key, wait);
             }
             if let Some(interval) = tick {
                 state.arm_tick(&reading.store, interval, Instant::now(), schedule::until_tick);
@@ -147,6 +149,8 @@ impl Refresh {
         if let Some(used) = state.of_stack.remove(stack) {
             state.drop_user(stack, used.iter());
         }
+        drop(state);
+        self.wake.notify_one();
     }
 
     /// Says that the source of a store changed: one of its objects, or all of it.
@@ -213,7 +217,7 @@ impl Refresh {
                 changed = true;
             }
         } else {
-            changed = entry.seen != seen || entry.told_stale;
+            changed = entry.seen != seen || entry.told_stale || std::mem::take(&mut entry.missed);
             entry.seen = seen;
             entry.told_stale = false;
             if error.is_none() {
@@ -223,14 +227,10 @@ impl Refresh {
         if changed {
             affected.extend(entry.users.iter().map(|(stack, _)| stack.clone()));
         }
-        let retry =
-            error.is_some_and(|error| if watched { error.kind.is_transient() } else { wants_retry(error.kind) });
-        if retry {
-            let wait = schedule::next_retry(entry.retry, entry.interval_or_default());
-            entry.retry = Some(wait);
-            state.arm(now + wait, Timer::Retry(store.clone(), Arc::clone(key)));
-        } else {
-            entry.retry = None;
+        let before = entry.retry.take().map(|retry| retry.wait);
+        if error.is_some_and(|error| wants_retry(error.kind, watched)) {
+            let wait = schedule::next_retry(before, entry.interval_or_default());
+            state.arm_retry(store, key, wait);
         }
     }
 

@@ -214,6 +214,24 @@ async fn a_write_whose_answer_was_lost_is_not_done_twice() -> anyhow::Result<()>
 }
 
 #[tokio::test]
+async fn an_edit_while_a_value_cannot_be_read_is_carried_out_afterwards() -> anyhow::Result<()> {
+    let proxied = Proxied::start().await?;
+    let Proxied { proxy, tenant, .. } = &proxied;
+    let value = tenant.secret("prod-orders-db").await?;
+    let unreadable = proxy.inject(Fault::answer(503), Matching::any().method("GET").path("/atmos.prod.orders-db"));
+    let edited = STACK.replace("{orders-db: {", "{orders-db: {targets: {prod-orders-db: {}, added: {}}, ");
+    tenant.stack("prod", &edited).await?;
+    let status = tenant.wait_reason("prod", Reason::Unreachable).await?;
+    assert!(
+        status.targets.iter().all(|target| target.ready == (target.name != "added")),
+        "the last good read is young"
+    );
+    assert_eq!(tenant.secret("added").await?, None);
+    unreadable.remove();
+    tenant.wait_secret("added", value).await
+}
+
+#[tokio::test]
 async fn errors_of_the_api_server_pass() -> anyhow::Result<()> {
     let proxied = Proxied::start().await?;
     let mark = proxied.cluster.audit_mark()?;

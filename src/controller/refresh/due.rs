@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Refresh;
-use super::state::{Seen, Timer};
+use super::state::{Retry, Seen, Timer};
 use crate::backend::Key;
 use crate::controller::queue::Lane;
 use crate::controller::reading::read_of;
@@ -25,20 +25,39 @@ pub(super) struct Job {
     pub(super) store: StoreKey,
     pub(super) keys: Vec<Arc<Key>>,
     pub(super) why: Why,
+    /// Timers that were armed since then have this number or a higher one.
+    pub(super) since: u64,
 }
 
-/// The one job at a time for what changed in a store. Its end lets the next one begin, even if it is a panic: a defect in
-/// one read must not leave the store unread for the life of the process.
+/// What a job leaves in order at its end, even if that is a panic: a defect in one read must not leave a store or a key
+/// unread for the life of the process.
 pub(super) struct Running<'a> {
     refresh: &'a Refresh,
-    store: &'a StoreKey,
+    job: &'a Job,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(index) = self.refresh.lock().stores.get_mut(self.store) {
-            index.running = false;
+        let Job { store, keys, why, since } = self.job;
+        let mut state = self.refresh.lock();
+        match why {
+            // The next job for what changed may begin.
+            Why::Changed => {
+                if let Some(index) = state.stores.get_mut(store) {
+                    index.running = false;
+                }
+            }
+            Why::Retry => {
+                for key in keys {
+                    let retry = state.stores.get(store).and_then(|index| index.keys.get(key)?.retry);
+                    if let Some(Retry { wait, timer: _ }) = retry.filter(|retry| retry.timer < *since) {
+                        state.arm_retry(store, key, wait);
+                    }
+                }
+            }
+            Why::Tick => {}
         }
+        drop(state);
         self.refresh.wake.notify_one();
     }
 }
@@ -76,14 +95,19 @@ impl Refresh {
         let mut state = self.lock();
         let mut jobs = Vec::new();
         let mut again = Vec::new();
+        let since = state.next_number;
         while let Some(first) = state.timers.first_entry() {
-            if first.key().0 > now {
+            let (due, number) = *first.key();
+            if due > now {
                 break;
             }
             let timer = first.remove();
             match timer {
                 Timer::Tick(store, interval) => {
                     let Some(index) = state.stores.get_mut(&store) else { continue };
+                    if index.ticks.get(&interval) != Some(&number) {
+                        continue;
+                    }
                     index.ticks.remove(&interval);
                     let keys: Vec<Arc<Key>> = index
                         .keys
@@ -93,7 +117,7 @@ impl Refresh {
                         .collect();
                     if !keys.is_empty() {
                         again.push((store.clone(), interval));
-                        jobs.push(Job { store, keys, why: Why::Tick });
+                        jobs.push(Job { store, keys, why: Why::Tick, since });
                     }
                 }
                 Timer::Retry(store, key) => {
@@ -101,11 +125,11 @@ impl Refresh {
                         .stores
                         .get(&store)
                         .and_then(|index| index.keys.get(&key))
-                        .is_some_and(|entry| entry.retry.is_some());
+                        .is_some_and(|entry| entry.retry.is_some_and(|retry| retry.timer == number));
                     if waiting {
                         match jobs.iter_mut().find(|job| job.store == store && job.why == Why::Retry) {
                             Some(job) => job.keys.push(key),
-                            None => jobs.push(Job { store, keys: vec![key], why: Why::Retry }),
+                            None => jobs.push(Job { store, keys: vec![key], why: Why::Retry, since }),
                         }
                     }
                 }
@@ -118,18 +142,15 @@ impl Refresh {
             if !index.dirty.is_empty() && !index.running {
                 let keys = index.dirty.drain().collect();
                 index.running = true;
-                jobs.push(Job { store: StoreKey::clone(store), keys, why: Why::Changed });
+                jobs.push(Job { store: StoreKey::clone(store), keys, why: Why::Changed, since });
             }
         }
         (jobs, state.timers.keys().next().map(|(due, _)| *due))
     }
 
     /// What a job holds while it runs.
-    pub(super) fn running<'a>(&'a self, job: &'a Job) -> Option<Running<'a>> {
-        match job.why {
-            Why::Changed => Some(Running { refresh: self, store: &job.store }),
-            Why::Tick | Why::Retry => None,
-        }
+    pub(super) fn running<'a>(&'a self, job: &'a Job) -> Running<'a> {
+        Running { refresh: self, job }
     }
 
     async fn work(&self, context: &Context, job: Job) {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Error, ErrorKind, Key};
 use crate::controller::relations::{StackKey, StoreKey};
+use crate::controller::schedule;
 use crate::value::Digest;
 
 /// A key in use. Both are the ones of the index, so that a Stack costs two words for each of its keys.
@@ -41,7 +42,8 @@ pub(super) const RECENT: usize = 256;
 pub(super) struct Index {
     /// Boxed, since a map has up to as much room again as it needs.
     pub(super) keys: HashMap<Arc<Key>, Box<Entry>>,
-    pub(super) ticks: HashSet<Duration>,
+    /// The timer of each interval; another one that is left from before does nothing.
+    pub(super) ticks: HashMap<Duration, u64>,
     pub(super) dirty: HashSet<Arc<Key>>,
     pub(super) running: bool,
 }
@@ -51,8 +53,19 @@ pub(super) struct Entry {
     pub(super) users: Vec<(StackKey, Option<Duration>)>,
     pub(super) seen: Seen,
     pub(super) last_good: Instant,
-    pub(super) retry: Option<Duration>,
+    pub(super) retry: Option<Retry>,
     pub(super) told_stale: bool,
+    /// A sync went without the value, so that the next good read is news, whatever it finds.
+    pub(super) missed: bool,
+}
+
+/// A key that is asked for again before its tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    /// How long that was to wait.
+    pub(super) wait: Duration,
+    /// The timer; another one that is left from before does nothing.
+    pub(super) timer: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +96,14 @@ pub(super) enum Timer {
 impl Entry {
     /// A key that nobody has read.
     pub(super) fn new(started: Instant) -> Self {
-        Self { users: Vec::new(), seen: Seen::Nothing, last_good: started, retry: None, told_stale: false }
+        Self {
+            users: Vec::new(),
+            seen: Seen::Nothing,
+            last_good: started,
+            retry: None,
+            told_stale: false,
+            missed: false,
+        }
     }
 
     pub(super) fn set_user(&mut self, stack: &StackKey, interval: Option<Duration>) {
@@ -137,10 +157,21 @@ impl State {
                 .any(|(_, changed)| changed.is_none() || changed.as_deref() == object)
     }
 
-    pub(super) fn arm(&mut self, due: Instant, timer: Timer) {
+    /// Returns the number of the timer.
+    fn arm(&mut self, due: Instant, timer: Timer) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.timers.insert((due, number), timer);
+        number
+    }
+
+    /// Has a key asked for again after `wait`, and not by an earlier timer.
+    pub(super) fn arm_retry(&mut self, store: &StoreKey, key: &Arc<Key>, wait: Duration) {
+        let timer = self.arm(Instant::now() + wait, Timer::Retry(store.clone(), Arc::clone(key)));
+        let entry = self.stores.get_mut(store).and_then(|index| index.keys.get_mut(key));
+        if let Some(entry) = entry {
+            entry.retry = Some(Retry { wait, timer });
+        }
     }
 
     pub(super) fn arm_tick(
@@ -150,20 +181,24 @@ impl State {
         now: Instant,
         until: fn(&str, Duration, Duration) -> Duration,
     ) {
-        let Some(index) = self.stores.get_mut(store) else { return };
-        if !index.ticks.insert(interval) {
+        if self.stores.get(store).is_none_or(|index| index.ticks.contains_key(&interval)) {
             return;
         }
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wait = until(&store.to_string(), interval, wall);
-        self.arm(now + wait, Timer::Tick(store.clone(), interval));
+        let timer = self.arm(now + wait, Timer::Tick(store.clone(), interval));
+        if let Some(index) = self.stores.get_mut(store) {
+            index.ticks.insert(interval, timer);
+        }
     }
 
     pub(super) fn drop_user<'a>(&mut self, stack: &StackKey, used: impl Iterator<Item = &'a Used>) {
         for (store, key) in used {
             let Some(index) = self.stores.get_mut(store) else { continue };
+            let mut interval = None;
             if let Some(entry) = index.keys.get_mut(key) {
                 entry.users.retain(|(user, _)| user != stack);
+                interval = entry.interval();
                 if entry.users.is_empty() {
                     index.keys.remove(key);
                     index.dirty.remove(key);
@@ -171,20 +206,22 @@ impl State {
             }
             if index.keys.is_empty() && !index.running {
                 self.stores.remove(store);
+            } else if let Some(interval) = interval {
+                // Nobody needed the tick of a longer interval until now.
+                self.arm_tick(store, interval, Instant::now(), schedule::until_tick);
             }
         }
     }
 }
 
-/// Whether a key with this error is asked again before its tick: what is missing, what passes, and what a person may
-/// cure in another place without our hearing of it.
-pub(super) fn wants_retry(kind: ErrorKind) -> bool {
+/// Whether a key with this error is asked again before its tick: what is missing, unless a watch tells when it comes; what
+/// passes; and what a person may cure in another place without our hearing of it.
+pub(super) fn wants_retry(kind: ErrorKind, watched: bool) -> bool {
     match kind {
-        ErrorKind::NotFound
-        | ErrorKind::VersionNotFound
-        | ErrorKind::PendingDeletion
-        | ErrorKind::SourceNotFound
-        | ErrorKind::Unauthenticated
+        ErrorKind::NotFound | ErrorKind::VersionNotFound | ErrorKind::PendingDeletion | ErrorKind::SourceNotFound => {
+            !watched
+        }
+        ErrorKind::Unauthenticated
         | ErrorKind::PermissionDenied
         | ErrorKind::GrantMissing
         | ErrorKind::EndpointNotAllowed

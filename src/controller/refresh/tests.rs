@@ -247,3 +247,129 @@ async fn a_read_that_panics_is_not_the_last_one_of_its_store() {
         assert!(ended.is_err());
     }
 }
+
+/// Advances to each next timer for as long as this; returns what the jobs were about and when.
+async fn jobs_within(refresh: &Refresh, long: Duration) -> Vec<(Why, u64)> {
+    let started = Instant::now();
+    let mut found = Vec::new();
+    loop {
+        let (jobs, next) = refresh.collect(Instant::now());
+        found.extend(jobs.iter().map(|job| (job.why, started.elapsed().as_secs())));
+        match next {
+            Some(next) if next <= started + long => tokio::time::advance(next - Instant::now()).await,
+            Some(_) | None => return found,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_went_without_a_value_is_told_of_the_next_good_read() {
+    let refresh = refresh();
+    for who in ["one", "two"] {
+        register(&refresh, who, &[("object#A", value("a"))], Some(HOUR));
+    }
+    // The loop saw the value, and then the sync that it asked for could not read it.
+    assert_eq!(take(&refresh, "object#A", &value("b"), false), ["one", "two"]);
+    register(&refresh, "one", &[("object#A", error(ErrorKind::Unavailable))], Some(HOUR));
+    assert!(take(&refresh, "object#A", &error(ErrorKind::Unavailable), false).is_empty());
+    assert_eq!(take(&refresh, "object#A", &value("b"), false), ["one", "two"]);
+    assert!(take(&refresh, "object#A", &value("b"), false).is_empty(), "once");
+
+    // The same if the good read is that of another Stack.
+    register(&refresh, "new", &[("object#A", error(ErrorKind::Timeout))], Some(HOUR));
+    let told = register_since(&refresh, "one", &[("object#A", value("b"))], Some(HOUR), refresh.mark());
+    assert_eq!(told, ["new", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_read_at_the_interval_of_who_is_left() {
+    let refresh = refresh();
+    let fast = Duration::from_secs(60);
+    register(&refresh, "slow", &[("object#A", value("a"))], Some(HOUR));
+    register(&refresh, "fast", &[("object#A", value("a"))], Some(fast));
+    // Its own tick comes and goes while somebody faster has the key.
+    assert!(jobs_within(&refresh, HOUR * 2).await.len() >= 60);
+    refresh.forget(&stack("fast"));
+    let ticks = jobs_within(&refresh, HOUR * 3).await;
+    assert!((2..=6).contains(&ticks.len()), "{ticks:?}");
+    register(&refresh, "fast", &[("object#A", value("a")), ("object#B", value("b"))], Some(fast));
+    register(&refresh, "fast", &[("object#B", value("b"))], Some(fast));
+    refresh.forget(&stack("slow"));
+    register(&refresh, "slow", &[("object#A", value("a"))], Some(HOUR));
+    let ticks = jobs_within(&refresh, HOUR * 3).await;
+    assert!(ticks.len() >= 100, "of B, and of A: {ticks:?}");
+    refresh.forget(&stack("fast"));
+    let ticks = jobs_within(&refresh, HOUR * 3).await;
+    assert!((2..=6).contains(&ticks.len()), "{ticks:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_used_again_ticks_once() {
+    let refresh = refresh();
+    let interval = Duration::from_secs(60);
+    for _ in 0..3 {
+        register(&refresh, "one", &[("object#A", value("a"))], Some(interval));
+        refresh.forget(&stack("one"));
+    }
+    register(&refresh, "one", &[("object#A", value("a"))], Some(interval));
+    let ticks = jobs_within(&refresh, interval * 10).await;
+    // The clock on the wall stands still here, so that ticks lie half an interval apart at the least.
+    let apart = ticks.windows(2).all(|pair| matches!(pair, [(_, one), (_, next)] if next - one >= 29));
+    assert!(ticks.len() >= 6 && apart, "{ticks:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_comes_back_is_asked_about_in_one_chain() {
+    let refresh = refresh();
+    let missing = || error(ErrorKind::NotFound);
+    register(&refresh, "one", &[("object#A", missing())], None);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    register(&refresh, "one", &[("object#A", value("a"))], None);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    register(&refresh, "one", &[("object#A", missing())], None);
+    let mut retries = Vec::new();
+    let started = Instant::now();
+    while retries.len() < 3 {
+        let (jobs, next) = refresh.collect(Instant::now());
+        if jobs.iter().any(|job| job.why == Why::Retry) {
+            retries.push(started.elapsed().as_secs());
+            assert!(take(&refresh, "object#A", &missing(), false).is_empty());
+        } else {
+            tokio::time::advance(next.unwrap() - Instant::now()).await;
+        }
+    }
+    assert_eq!(retries, [15, 45, 105]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_granted_elsewhere_is_noticed_though_the_store_is_watched() {
+    let refresh = refresh();
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::Unauthenticated, ErrorKind::GrantMissing] {
+        register(&refresh, "one", &[("object#A", error(kind))], None);
+        take(&refresh, "object#A", &error(kind), true);
+        let jobs = jobs_within(&refresh, Duration::from_secs(60)).await;
+        assert!(jobs.iter().any(|(why, _)| *why == Why::Retry), "{kind:?}");
+        refresh.forget(&stack("one"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_read_panics_is_asked_for_again() {
+    let refresh = refresh();
+    register(&refresh, "one", &[("object#A", error(ErrorKind::Unavailable))], None);
+    for _ in 0..3 {
+        let asked = loop {
+            let (jobs, next) = refresh.collect(Instant::now());
+            if let Some(job) = jobs.into_iter().find(|job| job.why == Why::Retry) {
+                break job;
+            }
+            tokio::time::advance(next.unwrap() - Instant::now()).await;
+        };
+        let read = || {
+            let _running = refresh.running(&asked);
+            std::panic::resume_unwind(Box::new("a defect"))
+        };
+        let ended: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+        assert!(ended.is_err());
+    }
+}
