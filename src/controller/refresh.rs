@@ -227,10 +227,14 @@ impl Refresh {
         if changed {
             affected.extend(entry.users.iter().map(|(stack, _)| stack.clone()));
         }
-        let before = entry.retry.take().map(|retry| retry.wait);
         if error.is_some_and(|error| wants_retry(error.kind, watched)) {
-            let wait = schedule::next_retry(before, entry.interval_or_default());
-            state.arm_retry(store, key, wait);
+            // Who asked at a tick leaves the next question when it was to be.
+            if entry.retry.is_none_or(|retry| retry.timer.is_none()) {
+                let wait = schedule::next_retry(entry.retry.map(|retry| retry.wait), entry.interval_or_default());
+                state.arm_retry(store, key, wait);
+            }
+        } else {
+            entry.retry = None;
         }
     }
 

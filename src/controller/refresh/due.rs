@@ -25,8 +25,6 @@ pub(super) struct Job {
     pub(super) store: StoreKey,
     pub(super) keys: Vec<Arc<Key>>,
     pub(super) why: Why,
-    /// Timers that were armed since then have this number or a higher one.
-    pub(super) since: u64,
 }
 
 /// What a job leaves in order at its end, even if that is a panic: a defect in one read must not leave a store or a key
@@ -38,7 +36,7 @@ pub(super) struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let Job { store, keys, why, since } = self.job;
+        let Job { store, keys, why } = self.job;
         let mut state = self.refresh.lock();
         match why {
             // The next job for what changed may begin.
@@ -50,7 +48,7 @@ impl Drop for Running<'_> {
             Why::Retry => {
                 for key in keys {
                     let retry = state.stores.get(store).and_then(|index| index.keys.get(key)?.retry);
-                    if let Some(Retry { wait, timer: _ }) = retry.filter(|retry| retry.timer < *since) {
+                    if let Some(Retry { wait, timer: None }) = retry {
                         state.arm_retry(store, key, wait);
                     }
                 }
@@ -95,7 +93,6 @@ impl Refresh {
         let mut state = self.lock();
         let mut jobs = Vec::new();
         let mut again = Vec::new();
-        let since = state.next_number;
         while let Some(first) = state.timers.first_entry() {
             let (due, number) = *first.key();
             if due > now {
@@ -117,19 +114,18 @@ impl Refresh {
                         .collect();
                     if !keys.is_empty() {
                         again.push((store.clone(), interval));
-                        jobs.push(Job { store, keys, why: Why::Tick, since });
+                        jobs.push(Job { store, keys, why: Why::Tick });
                     }
                 }
                 Timer::Retry(store, key) => {
-                    let waiting = state
-                        .stores
-                        .get(&store)
-                        .and_then(|index| index.keys.get(&key))
-                        .is_some_and(|entry| entry.retry.is_some_and(|retry| retry.timer == number));
-                    if waiting {
+                    let entry = state.stores.get_mut(&store).and_then(|index| index.keys.get_mut(&key));
+                    let retry = entry.and_then(|entry| entry.retry.as_mut());
+                    let retry = retry.filter(|retry| retry.timer == Some(number));
+                    if let Some(retry) = retry {
+                        retry.timer = None;
                         match jobs.iter_mut().find(|job| job.store == store && job.why == Why::Retry) {
                             Some(job) => job.keys.push(key),
-                            None => jobs.push(Job { store, keys: vec![key], why: Why::Retry, since }),
+                            None => jobs.push(Job { store, keys: vec![key], why: Why::Retry }),
                         }
                     }
                 }
@@ -142,7 +138,7 @@ impl Refresh {
             if !index.dirty.is_empty() && !index.running {
                 let keys = index.dirty.drain().collect();
                 index.running = true;
-                jobs.push(Job { store: StoreKey::clone(store), keys, why: Why::Changed, since });
+                jobs.push(Job { store: StoreKey::clone(store), keys, why: Why::Changed });
             }
         }
         (jobs, state.timers.keys().next().map(|(due, _)| *due))

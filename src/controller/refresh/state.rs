@@ -64,8 +64,8 @@ pub(super) struct Entry {
 pub(super) struct Retry {
     /// How long that was to wait.
     pub(super) wait: Duration,
-    /// The timer; another one that is left from before does nothing.
-    pub(super) timer: u64,
+    /// The timer, until it goes off; another one that is left from before does nothing.
+    pub(super) timer: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl State {
         let timer = self.arm(Instant::now() + wait, Timer::Retry(store.clone(), Arc::clone(key)));
         let entry = self.stores.get_mut(store).and_then(|index| index.keys.get_mut(key));
         if let Some(entry) = entry {
-            entry.retry = Some(Retry { wait, timer });
+            entry.retry = Some(Retry { wait, timer: Some(timer) });
         }
     }
 

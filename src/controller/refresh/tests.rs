@@ -342,6 +342,18 @@ async fn an_error_that_comes_back_is_asked_about_in_one_chain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tick_puts_off_no_retry() {
+    let refresh = refresh();
+    let missing = error(ErrorKind::NotFound);
+    register(&refresh, "one", &[("object#A", error(ErrorKind::NotFound))], Some(Duration::from_secs(10)));
+    tokio::time::advance(Duration::from_secs(9)).await;
+    take(&refresh, "object#A", &missing, false);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let (jobs, _) = refresh.collect(Instant::now());
+    assert!(jobs.iter().any(|job| job.why == Why::Retry));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_right_that_is_granted_elsewhere_is_noticed_though_the_store_is_watched() {
     let refresh = refresh();
     for kind in [ErrorKind::PermissionDenied, ErrorKind::Unauthenticated, ErrorKind::GrantMissing] {
