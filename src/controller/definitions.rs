@@ -153,6 +153,12 @@ impl Definitions {
         Store::store(object, &mut self.lock());
     }
 
+    /// Loses a store as when a watch says that it went.
+    #[cfg(test)]
+    pub(super) fn remove_store(&self, key: &StoreKey) {
+        self.lock().stores.remove(key);
+    }
+
     /// Takes over a status that was just written to the store of this uid.
     pub fn reported(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
         let status = Arc::new(status);

@@ -32,6 +32,8 @@ pub mod schedule;
 pub mod stacks;
 pub mod stores;
 pub mod target;
+#[cfg(test)]
+mod tests;
 mod watches;
 mod work;
 

@@ -188,7 +188,8 @@ impl Stores {
         };
         let (objects, observer, store) = (context.objects.clone(), Arc::clone(&context.observer), key.to_string());
         let Outside { network, rights } = context.outside.clone();
-        self.pool
+        let connected = self
+            .pool
             .get(&identity, || async move {
                 connect(ConnectRequest {
                     store,
@@ -202,7 +203,13 @@ impl Stores {
                 })
                 .await
             })
-            .await
+            .await;
+        // The store may have gone, or been made anew, since its definition was taken: then whoever takes note of that has
+        // been here already, and nobody else would ever let go of this connection.
+        if self.lock().known.get(key).is_none_or(|known| *known.uid != *identity.uid) {
+            self.pool.remove(&identity.uid);
+        }
+        connected
     }
 
     /// Looks at the results of a read: a store that begins or ends to be in trouble is checked at once.
