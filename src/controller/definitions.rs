@@ -178,6 +178,12 @@ impl Definitions {
         Store::store(object, &mut self.lock());
     }
 
+    /// Takes a ClusterStore as a watch would bring it.
+    #[cfg(test)]
+    pub(super) fn put_cluster_store(&self, object: DynamicObject) {
+        ClusterStore::store(object, &mut self.lock());
+    }
+
     /// Loses a store as when a watch says that it went.
     #[cfg(test)]
     pub(super) fn remove_store(&self, key: &StoreKey) {
