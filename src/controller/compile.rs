@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kube::ResourceExt;
-use kube::api::{Api, PartialObjectMeta};
-
 use super::Context;
 use super::definitions::StoreDefinition;
+use super::labels::NamespaceLabels;
 use super::relations::{Dependency, StackKey, StoreKey};
-use super::stacks::{self, Failure, within};
+use super::stacks::{self, Failure};
 use crate::api::duration::DEFAULT_REFRESH_INTERVAL;
-use crate::api::store::NamespaceSelector;
+use crate::api::store::{AllowedNamespaces, NamespaceSelector};
 use crate::api::{Reason, StackSpec};
 use crate::model::plan::{missing_inputs, plan};
 use crate::model::store::{self, facts};
@@ -36,6 +34,7 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
     let mut loaded = BTreeSet::new();
     let mut generations = BTreeMap::new();
     let mut shortest: BTreeMap<StoreRef, Duration> = BTreeMap::new();
+    let mut labels = None;
     let plan = loop {
         let plan = plan(&key.namespace, &key.name, spec, &world);
         let missing = missing_inputs(&plan, &loaded);
@@ -57,7 +56,7 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
                         read.generation
                     })
                 }
-                Input::Store(reference) => match store_view(context, key, reference).await? {
+                Input::Store(reference) => match store_view(context, key, reference, &mut labels).await? {
                     Some((view, minimum, generation)) => {
                         let hidden = matches!(&view, StoreView::Refused(problem) if problem.reason == Reason::NamespaceNotAllowed);
                         shortest.insert(reference.clone(), minimum);
@@ -79,6 +78,9 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
             loaded.insert(input);
         }
     };
+    if labels.is_none() {
+        context.labels.forget(key);
+    }
     let intervals = shortest
         .into_iter()
         .map(|(store, minimum)| (store, plan.refresh_interval.map(|interval| interval.max(minimum))))
@@ -86,11 +88,13 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
     Ok(Compiled { plan, generations, intervals })
 }
 
-/// A store as the Stack's namespace may see it, its shortest interval and its generation.
+/// A store as the Stack's namespace may see it, its shortest interval and its generation. The labels of the namespace are
+/// read when the first store asks for them.
 async fn store_view(
     context: &Context,
     key: &StackKey,
     reference: &StoreRef,
+    labels: &mut Option<NamespaceLabels>,
 ) -> Result<Option<(StoreView, Duration, i64)>, Failure> {
     let store_key = StoreKey::resolve(reference, &key.namespace);
     let Some(definition) = context.definitions.store(&store_key) else { return Ok(None) };
@@ -105,13 +109,12 @@ async fn store_view(
         },
         StoreDefinition::ClusterStore(definition) => match &definition.spec {
             Lookup::Found(spec) => {
-                let labels = match &spec.allowed_namespaces.selector {
-                    Some(NamespaceSelector { match_labels }) if !match_labels.is_empty() => {
-                        namespace_labels(context, &key.namespace).await?
-                    }
-                    Some(_) | None => BTreeMap::new(),
-                };
-                facts(store::Definition::ClusterStore(spec), name, &key.namespace, &labels)
+                if labels.is_none() && is_decided_by_labels(&spec.allowed_namespaces, &key.namespace) {
+                    *labels = Some(context.labels.decide(context, key).await?);
+                }
+                let none = NamespaceLabels::new();
+                let labels = labels.as_ref().unwrap_or(&none);
+                facts(store::Definition::ClusterStore(spec), name, &key.namespace, labels)
             }
             Lookup::Invalid => return Ok(Some((StoreView::Refused(invalid), DEFAULT_REFRESH_INTERVAL, generation))),
         },
@@ -127,13 +130,11 @@ fn unreadable(reference: &StoreRef) -> Problem {
     }
 }
 
-async fn namespace_labels(context: &Context, namespace: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let api: Api<PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>> = Api::all(context.client.clone());
-    match within(api.get_metadata(namespace)).await {
-        Ok(object) => Ok(object.labels().clone()),
-        Err(Failure::Status(404)) => Ok(BTreeMap::new()),
-        Err(failure) => Err(failure),
-    }
+/// Whether the labels of a namespace are needed to say if it is admitted.
+fn is_decided_by_labels(allowed: &AllowedNamespaces, namespace: &str) -> bool {
+    let AllowedNamespaces { names, selector } = allowed;
+    let selects = selector.as_ref().is_some_and(|NamespaceSelector { match_labels }| !match_labels.is_empty());
+    selects && !names.iter().any(|name| name == namespace)
 }
 
 /// What a Stack depends on, for the index.

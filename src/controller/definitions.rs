@@ -3,6 +3,9 @@
 //! They are few and small, so whole specs are kept. Each object is decoded on its own: one that this version of the API
 //! cannot read is kept as [`Lookup::Invalid`] and disturbs nobody else.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::namespaces::is_older;
 use super::relations::{Dependency, StoreKey};
 use super::watches::persistent;
 use crate::api::{Catalog, CatalogSpec, ClusterStore, ClusterStoreSpec, Store, StoreSpec, StoreStatus, marks};
@@ -32,6 +36,27 @@ pub struct Definition<T> {
     pub spec: Lookup<Arc<T>>,
     /// The status, for stores; what cannot be read counts as empty.
     pub status: Arc<StoreStatus>,
+    /// The version of the object that had this status when we last heard of it.
+    status_version: Box<str>,
+}
+
+impl<T> Definition<T> {
+    /// Takes over a status, unless what is known is that of a later version.
+    fn take_status(&mut self, version: &str, status: Arc<StoreStatus>) {
+        if !is_older(version, &self.status_version) {
+            self.status = status;
+            self.status_version = version.into();
+        }
+    }
+
+    /// Keeps the status that was known of the same object, if it is that of a later version: a watch tells of our own
+    /// writes long after their answer, and one by one.
+    fn keep_later_status(&mut self, known: &Self) {
+        if self.uid == known.uid && is_older(&self.status_version, &known.status_version) {
+            self.status = Arc::clone(&known.status);
+            self.status_version = known.status_version.clone();
+        }
+    }
 }
 
 /// The spec of either kind of store.
@@ -153,12 +178,28 @@ impl Definitions {
         Store::store(object, &mut self.lock());
     }
 
-    /// Takes over a status that was just written to the store of this uid.
-    pub fn reported(&self, key: &StoreKey, uid: &str, status: StoreStatus) {
+    /// Takes a ClusterStore as a watch would bring it.
+    #[cfg(test)]
+    pub(super) fn put_cluster_store(&self, object: DynamicObject) {
+        ClusterStore::store(object, &mut self.lock());
+    }
+
+    /// Loses a store as when a watch says that it went.
+    #[cfg(test)]
+    pub(super) fn remove_store(&self, key: &StoreKey) {
+        self.lock().stores.remove(key);
+    }
+
+    /// Takes over a status that was just written to the store of this uid, whose version that made.
+    pub fn reported(&self, key: &StoreKey, uid: &str, version: &str, status: StoreStatus) {
         let status = Arc::new(status);
         match self.lock().stores.get_mut(key) {
-            Some(StoreDefinition::Store(definition)) if &*definition.uid == uid => definition.status = status,
-            Some(StoreDefinition::ClusterStore(definition)) if &*definition.uid == uid => definition.status = status,
+            Some(StoreDefinition::Store(definition)) if &*definition.uid == uid => {
+                definition.take_status(version, status);
+            }
+            Some(StoreDefinition::ClusterStore(definition)) if &*definition.uid == uid => {
+                definition.take_status(version, status);
+            }
             Some(StoreDefinition::Store(_) | StoreDefinition::ClusterStore(_)) | None => {}
         }
     }
@@ -289,9 +330,12 @@ impl Followed for Store {
             namespace: object.namespace().unwrap_or_default().into(),
             name: object.name_any().into(),
         };
-        let new = definition::<StoreSpec>(&object);
+        let mut new = definition::<StoreSpec>(&object);
         let difference = match state.stores.get(&key) {
-            Some(StoreDefinition::Store(old)) => compare(Some(old), &new),
+            Some(StoreDefinition::Store(old)) => {
+                new.keep_later_status(old);
+                compare(Some(old), &new)
+            }
             Some(StoreDefinition::ClusterStore(_)) | None => Difference::Spec,
         };
         state.stores.insert(key, StoreDefinition::Store(new));
@@ -310,9 +354,12 @@ impl Followed for ClusterStore {
 
     fn store(object: DynamicObject, state: &mut State) -> Difference {
         let key = StoreKey::ClusterStore { name: object.name_any().into() };
-        let new = definition::<ClusterStoreSpec>(&object);
+        let mut new = definition::<ClusterStoreSpec>(&object);
         let difference = match state.stores.get(&key) {
-            Some(StoreDefinition::ClusterStore(old)) => compare(Some(old), &new),
+            Some(StoreDefinition::ClusterStore(old)) => {
+                new.keep_later_status(old);
+                compare(Some(old), &new)
+            }
             Some(StoreDefinition::Store(_)) | None => Difference::Spec,
         };
         state.stores.insert(key, StoreDefinition::ClusterStore(new));
@@ -338,5 +385,6 @@ fn definition<T: DeserializeOwned>(object: &DynamicObject) -> Definition<T> {
         sync_requested: object.annotations().get(marks::SYNC_REQUESTED_AT).cloned(),
         spec: serde_json::from_value(spec).map_or(Lookup::Invalid, |spec| Lookup::Found(Arc::new(spec))),
         status: Arc::new(serde_json::from_value(status).unwrap_or_default()),
+        status_version: object.resource_version().unwrap_or_default().into(),
     }
 }

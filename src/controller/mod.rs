@@ -17,6 +17,7 @@ pub mod digest_key;
 pub mod drift;
 pub mod events;
 mod hint;
+pub mod labels;
 pub mod leftover;
 pub mod memory;
 pub mod namespaces;
@@ -32,6 +33,8 @@ pub mod schedule;
 pub mod stacks;
 pub mod stores;
 pub mod target;
+#[cfg(test)]
+mod tests;
 mod watches;
 mod work;
 
@@ -49,6 +52,7 @@ use self::claims::AllClaims;
 use self::definitions::Definitions;
 use self::drift::Drift;
 use self::events::Events;
+use self::labels::Labels;
 use self::memory::Memory;
 use self::namespaces::Namespaces;
 use self::queue::{Lane, Queue};
@@ -128,6 +132,8 @@ pub struct Context {
     pub claims: AllClaims,
     /// Drift in namespaces that cannot be watched.
     pub drift: Drift,
+    /// Labels that decided something.
+    pub labels: Labels,
     /// For people.
     pub events: Events,
     /// For stamps.
@@ -157,6 +163,8 @@ pub struct Heartbeats {
     pub route: Heartbeat,
     /// [`refresh`].
     pub refresh: Heartbeat,
+    /// [`labels`].
+    pub labels: Heartbeat,
 }
 
 /// When a loop last turned.
@@ -244,6 +252,7 @@ impl Controller {
             memory: Memory::default(),
             claims: AllClaims::default(),
             drift: Drift::default(),
+            labels: Labels::default(),
             events: Events::new(client.clone(), identity.instance.clone()),
             digest_key,
             process_key,
@@ -294,6 +303,7 @@ impl Controller {
         });
         tasks.spawn(work::on_stacks(Arc::clone(&context), stop.clone()));
         tasks.spawn(work::on_stores(Arc::clone(&context), stop.clone()));
+        tasks.spawn(labels::run(Arc::clone(&context), stop.clone()));
         tasks.spawn(rotation::ask(Arc::clone(&context), stop.clone()));
         stop.cancelled().await;
         context.queue.close();
@@ -320,7 +330,8 @@ impl Context {
     /// Whether the loops turn.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.heartbeats.route.is_fresh() && self.heartbeats.refresh.is_fresh()
+        let Heartbeats { route, refresh, labels } = &self.heartbeats;
+        route.is_fresh() && refresh.is_fresh() && labels.is_fresh()
     }
 
     /// What is counted only when somebody looks.
@@ -343,6 +354,7 @@ impl Context {
         self.memory.forget(stack);
         self.refresh.forget(stack);
         self.drift.forget(stack);
+        self.labels.forget(stack);
         self.claims.remove(self, stack);
         self.stores.users_changed(self.relations.remove(stack));
         for user in self.relations.users(&Dependency::Stack(stack.clone())) {

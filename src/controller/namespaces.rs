@@ -285,7 +285,7 @@ fn is_newer(this: &str, that: &str) -> bool {
 }
 
 /// Whether `this` is an earlier version than `that` for certain.
-fn is_older(this: &str, that: &str) -> bool {
+pub(super) fn is_older(this: &str, that: &str) -> bool {
     matches!((this.parse::<u64>(), that.parse::<u64>()), (Ok(this), Ok(that)) if this < that)
 }
 

@@ -118,6 +118,7 @@ async fn usable(context: &Context, key: &StackKey, read: &Read) -> Result<Option
         }
     };
     context.refresh.forget(key);
+    context.labels.forget(key);
     report(context, key, read, &status, &[]).await?;
     Ok(None)
 }

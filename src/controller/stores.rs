@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
@@ -188,7 +189,8 @@ impl Stores {
         };
         let (objects, observer, store) = (context.objects.clone(), Arc::clone(&context.observer), key.to_string());
         let Outside { network, rights } = context.outside.clone();
-        self.pool
+        let connected = self
+            .pool
             .get(&identity, || async move {
                 connect(ConnectRequest {
                     store,
@@ -202,7 +204,13 @@ impl Stores {
                 })
                 .await
             })
-            .await
+            .await;
+        // The store may have gone, or been made anew, since its definition was taken: then whoever takes note of that has
+        // been here already, and nobody else would ever let go of this connection.
+        if self.lock().known.get(key).is_none_or(|known| *known.uid != *identity.uid) {
+            self.pool.remove(&identity.uid);
+        }
+        connected
     }
 
     /// Looks at the results of a read: a store that begins or ends to be in trouble is checked at once.
@@ -286,9 +294,9 @@ impl Stores {
         self.plan_next_check(key, checked.as_ref().err(), is_doubtful);
         let stored = serde_json::to_value(&**before).unwrap_or_default();
         if let Some(patch) = difference(&stored, &wanted) {
-            patch_status(context, key, definition.uid(), &patch).await?;
+            let Some(version) = patch_status(context, key, definition.uid(), &patch).await? else { return Ok(()) };
             // The watch will say the same; until then this is what is stored.
-            context.definitions.reported(key, definition.uid(), wanted);
+            context.definitions.reported(key, definition.uid(), &version, wanted);
             let told = is_doubtful
                 || before.conditions.iter().any(|condition| {
                     condition.type_ == READY && condition.status == status && condition.reason == reason.as_str()
@@ -372,7 +380,13 @@ fn connection(definition: &StoreDefinition) -> Option<(Connection, bool)> {
     }
 }
 
-async fn patch_status(context: &Context, key: &StoreKey, uid: &str, status: &serde_json::Value) -> Result<(), Failure> {
+/// Patches a status. The version that the object has now; `None` if the store of this uid is not there any more.
+async fn patch_status(
+    context: &Context,
+    key: &StoreKey,
+    uid: &str,
+    status: &serde_json::Value,
+) -> Result<Option<String>, Failure> {
     let (api, name): (Api<DynamicObject>, &str) = match key {
         StoreKey::Store { namespace, name } => {
             (Api::namespaced_with(context.client.clone(), namespace, &ApiResource::erase::<Store>(&())), name)
@@ -383,8 +397,9 @@ async fn patch_status(context: &Context, key: &StoreKey, uid: &str, status: &ser
     };
     let patch = json!({"metadata": {"uid": uid}, "status": status});
     match within(api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+        Ok(written) => Ok(Some(written.resource_version().unwrap_or_default())),
         // Gone or replaced meanwhile: the watch tells.
-        Ok(_) | Err(Failure::Status(404 | 409)) => Ok(()),
+        Err(Failure::Status(404 | 409)) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
