@@ -45,7 +45,7 @@ async fn every_example_is_taken_as_it_stands() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let control_plane = ControlPlane::shared().await.unwrap();
     apply(control_plane, "-f", &root.join("crds")).await;
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"];
+    let wait = ["wait", "--for=condition=Established", "--timeout=120s", "crd", "--all"];
     assert!(control_plane.kubectl(wait).await.unwrap().status.success());
 
     let mut files = yaml_files(&root.join("examples"));

@@ -40,6 +40,7 @@ pub mod wait;
 pub use azure::{AzureApplication, AzureRequest, AzureVault};
 pub use control_plane::{ControlPlane, Options};
 pub use fault_proxy::{Fault, FaultProxy, Matching};
+pub use free_port::free_ports;
 pub use gcp::{Gcp, GcpPythonClient, GcpRequest};
 pub use moto::Moto;
 pub use vault::{Vault, VaultRequest};

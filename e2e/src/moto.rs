@@ -23,7 +23,7 @@ use crate::tools;
 use crate::wait::wait_until;
 
 /// Four seconds are usual; a busy machine takes longer.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A running server. It is gone when it is dropped or this process ends, in whatever way.
 pub struct Moto {
@@ -37,7 +37,7 @@ impl Moto {
     ///
     /// # Errors
     ///
-    /// When moto cannot be installed, or does not come up in 90 seconds: with the end of its log.
+    /// When moto cannot be installed, or does not come up in three minutes: with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
         let program = tools::moto().await?;
         let folder = DataFolder::new("atmos-moto-")?;

@@ -182,7 +182,7 @@ mod tests {
 
     /// Waits without a runtime: nothing here is async.
     fn wait_for(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
-        for _ in 0..500 {
+        for _ in 0..6000 {
             if condition() {
                 return Ok(());
             }

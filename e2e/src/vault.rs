@@ -25,7 +25,7 @@ use crate::tools::{self, Tool};
 use crate::wait::wait_until;
 
 /// One or two seconds are usual; a busy machine takes longer.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A running server. It and its files are gone when it is dropped or this process ends, in whatever way.
 pub struct Vault {
@@ -64,7 +64,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// When a program cannot be built, or the server does not come up in a minute: with the end of its log.
+    /// When a program cannot be built, or the server does not come up in three minutes: with the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
         let folder = DataFolder::new("atmos-vault-")?;
         let plugins = folder.path().join("plugins");

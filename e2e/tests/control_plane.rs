@@ -167,7 +167,7 @@ async fn controllers_delete_namespaces_collect_garbage_and_count_quotas() {
     owned.metadata.owner_references = Some(vec![from_value(reference).unwrap()]);
     maps.create(&PostParams::default(), &owned).await.unwrap();
     maps.delete("owner", &DeleteParams::default()).await.unwrap();
-    wait_until("the owned object to go", LIMIT, async || gone(maps.get_opt("owned").await)).await.unwrap();
+    wait_until("the owned object to go", LIMIT * 3, async || gone(maps.get_opt("owned").await)).await.unwrap();
 
     let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), &namespace);
     let none = json!({"metadata": {"name": "none"}, "spec": {"hard": {"secrets": "0"}}});
@@ -189,7 +189,7 @@ async fn controllers_delete_namespaces_collect_garbage_and_count_quotas() {
 
     let namespaces: Api<Namespace> = Api::all(client);
     namespaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
-    wait_until("the namespace to go", LIMIT, async || gone(namespaces.get_opt(&namespace).await)).await.unwrap();
+    wait_until("the namespace to go", LIMIT * 3, async || gone(namespaces.get_opt(&namespace).await)).await.unwrap();
 }
 
 fn gone<K>(found: kube::Result<Option<K>>) -> Result<(), String> {

@@ -14,7 +14,7 @@ use serde_json::{from_value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A namespace of one test, seen directly and through a proxy of its own.
 struct Scene {
@@ -31,7 +31,18 @@ async fn scene() -> Scene {
     let kubeconfig = control_plane.proxied_kubeconfig(&control_plane.admin_kubeconfig(), &proxy).unwrap();
     let direct = Api::namespaced(control_plane.client().await.unwrap(), &namespace);
     let proxied = Api::namespaced(control_plane.client_for(&kubeconfig).await.unwrap(), &namespace);
+    wait_served(&direct).await;
     Scene { proxy, direct, proxied, kubeconfig }
+}
+
+/// A server that has just started answers 429 until it has listed what is stored.
+async fn wait_served(api: &Api<ConfigMap>) {
+    wait_until("the server to list and watch", LIMIT, async || {
+        api.list(&ListParams::default()).await?;
+        api.watch(&WatchParams::default(), "0").await.map(drop)
+    })
+    .await
+    .unwrap();
 }
 
 fn config_map(name: &str) -> ConfigMap {
@@ -222,11 +233,11 @@ async fn a_dead_server_looks_dead_through_the_proxy() {
     let proxy = FaultProxy::to_api_server(&control_plane).await.unwrap();
     let kubeconfig = control_plane.proxied_kubeconfig(&control_plane.admin_kubeconfig(), &proxy).unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(control_plane.client_for(&kubeconfig).await.unwrap());
-    maps.list(&ListParams::default()).await.unwrap();
+    wait_served(&maps).await;
     control_plane.stop_api_server();
     assert_eq!(code(maps.list(&ListParams::default()).await), None);
     control_plane.start_api_server().await.unwrap();
-    maps.list(&ListParams::default()).await.unwrap();
+    wait_served(&maps).await;
 }
 
 #[tokio::test]

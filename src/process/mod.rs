@@ -80,18 +80,12 @@ async fn start(
     api_server: Option<&str>,
     stop: CancellationToken,
 ) -> anyhow::Result<Controller> {
-    let mut tries = 0;
+    let mut tries = Tries::default();
     let (user, digest_key) = loop {
-        tries += 1;
-        let (most, error) = match introduce(&client, &objects, &args.namespace).await {
+        let error = match introduce(&client, &objects, &args.namespace).await {
             Ok(introduced) => break introduced,
-            Err(Refusal::Silent(error)) => (TRIES_IN_SILENCE, error),
-            Err(Refusal::Refused(error)) => (TRIES_WHEN_REFUSED, error),
-            Err(Refusal::Hopeless(error)) => return Err(error),
+            Err(refusal) => tries.failed(refusal)?,
         };
-        if tries >= most {
-            return Err(error);
-        }
         tracing::warn!(error = format!("{error:#}"), "the API server does not let us start yet; trying again");
         tokio::time::sleep(START_WAIT).await;
     };
@@ -117,6 +111,27 @@ enum Refusal {
     Refused(anyhow::Error),
     /// Waiting does not help.
     Hopeless(anyhow::Error),
+}
+
+/// How often the start was tried in vain. Silence and refusals are counted apart: an API server that took long until it
+/// answered may still refuse for a moment.
+#[derive(Default)]
+struct Tries {
+    silent: u32,
+    refused: u32,
+}
+
+impl Tries {
+    /// Counts one more; returns why it failed if there may be another one.
+    fn failed(&mut self, refusal: Refusal) -> anyhow::Result<anyhow::Error> {
+        let (tries, most, error) = match refusal {
+            Refusal::Silent(error) => (&mut self.silent, TRIES_IN_SILENCE, error),
+            Refusal::Refused(error) => (&mut self.refused, TRIES_WHEN_REFUSED, error),
+            Refusal::Hopeless(error) => return Err(error),
+        };
+        *tries += 1;
+        if *tries < most { Ok(error) } else { Err(error) }
+    }
 }
 
 impl Refusal {
@@ -174,5 +189,34 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many failures of this kind are followed by another try.
+    fn more_tries(tries: &mut Tries, refusal: impl Fn(anyhow::Error) -> Refusal) -> u32 {
+        let mut count = 0;
+        while tries.failed(refusal(anyhow::anyhow!("no"))).is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_long_silence_leaves_all_tries_for_refusals() {
+        let mut tries = Tries::default();
+        for _ in 1..TRIES_IN_SILENCE {
+            assert!(tries.failed(Refusal::Silent(anyhow::anyhow!("no"))).is_ok());
+        }
+        assert_eq!(more_tries(&mut tries, Refusal::Refused), TRIES_WHEN_REFUSED - 1);
+        assert_eq!(more_tries(&mut tries, Refusal::Silent), 0, "the silence is counted on");
+    }
+
+    #[test]
+    fn what_waiting_does_not_help_ends_the_start() {
+        assert_eq!(more_tries(&mut Tries::default(), Refusal::Hopeless), 0);
     }
 }

@@ -54,6 +54,18 @@ async fn can(plane: &ControlPlane, namespace: &str) -> bool {
     }
 }
 
+/// Waits until the authorizer knows in which of these namespaces the operator may update Secrets.
+async fn wait_can(plane: &ControlPlane, wanted: &[(&str, bool)]) {
+    wait_until(format!("these rights: {wanted:?}"), LIMIT, async || {
+        for (namespace, wanted) in wanted {
+            anyhow::ensure!(can(plane, namespace).await == *wanted, "{namespace} is otherwise");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 async fn kubectl(plane: &ControlPlane, arguments: &[&str]) {
     let output = plane.kubectl(arguments).await.unwrap();
     assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
@@ -71,7 +83,7 @@ async fn garbage_is_collected(plane: &ControlPlane, namespace: &str, name: &str)
     );
     plane.apply_yaml(&owned).await.unwrap();
     kubectl(plane, &["delete", "configmap", owner, "--namespace", namespace]).await;
-    wait_until("the garbage to be collected", LIMIT, async || {
+    wait_until("the garbage to be collected", LIMIT * 3, async || {
         let output = plane.kubectl(["get", "secret", name, "--namespace", namespace]).await?;
         anyhow::ensure!(text(&output.stderr).contains("NotFound"), "it is still there");
         Ok(())
@@ -101,7 +113,7 @@ async fn rights_follow_the_list_of_namespaces() {
     assert_eq!(secrets(&plane, "a").await, before);
 
     upgrade(&plane, &["--set", "namespaces={b}"]).await.unwrap();
-    assert!(!can(&plane, "a").await && can(&plane, "b").await);
+    wait_can(&plane, &[("a", false), ("b", true)]).await;
     let value = r#"{"stringData": {"PASSWORD": "second"}}"#;
     for namespace in ["a", "b"] {
         kubectl(&plane, &["patch", "secret", "atmos.prod", "--namespace", namespace, "--patch", value]).await;
@@ -119,9 +131,9 @@ async fn rights_follow_the_list_of_namespaces() {
     assert_eq!(targets(secrets(&plane, "a").await), targets(before));
 
     upgrade(&plane, &["--set", "clusterWide=true"]).await.unwrap();
-    assert!(can(&plane, "a").await && can(&plane, "default").await);
+    wait_can(&plane, &[("a", true), ("default", true)]).await;
     upgrade(&plane, &[]).await.unwrap();
-    assert!(!can(&plane, "a").await && !can(&plane, "b").await && !can(&plane, "default").await);
+    wait_can(&plane, &[("a", false), ("b", false), ("default", false)]).await;
 }
 
 #[tokio::test]
@@ -173,7 +185,7 @@ async fn nothing_is_lost_when_the_release_goes_and_comes_back() {
         let secrets = secrets(&plane, "a").await;
         secrets.into_iter().map(|secret| secret[0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    wait_until("what the Stack owned to be collected", LIMIT * 2, async || {
+    wait_until("what the Stack owned to be collected", LIMIT * 3, async || {
         let names = names().await;
         anyhow::ensure!(!names.iter().any(|name| name == "owned"), "{names:?}");
         Ok(())

@@ -440,11 +440,12 @@ async fn a_replica_answers_while_the_first_region_does_not() {
     aws.call("secretsmanager.CreateSecret", create).await.unwrap();
     store(&aws, &name("HERE"), b"here").await;
     let spec = Spec { replica_regions: vec!["eu-west-1".into()], ..spec(&aws.proxy.url()) };
-    let around = atmos_secrets::backend::credentials::Surroundings {
-        timeout: Duration::from_secs(2),
+    // Each region has a share of it, which only the silent one should ever use up.
+    let within = |seconds: u64| atmos_secrets::backend::credentials::Surroundings {
+        timeout: Duration::from_secs(seconds),
         ..aws.around(Encoding::Atmos)
     };
-    let backend = aws_secrets_manager::connect(&spec, &around).await.unwrap();
+    let backend = aws_secrets_manager::connect(&spec, &within(60)).await.unwrap();
     let keys = ["BOTH", "HERE", "NONE"].map(|key| Key::current(name(key)));
     let away = aws.proxy.inject(Fault::answer(503), region(REGION));
     let results = backend.read(&keys).await;
@@ -457,11 +458,11 @@ async fn a_replica_answers_while_the_first_region_does_not() {
     away.remove();
 
     let silent = aws.proxy.inject(Fault::Stall, region(REGION));
-    let backend = aws_secrets_manager::connect(&spec, &around).await.unwrap();
+    let backend = aws_secrets_manager::connect(&spec, &within(20)).await.unwrap();
     assert!(backend.read(&keys[..1]).await[0].is_ok());
     assert_eq!(silent.hits(), 1);
     silent.remove();
-    let backend = aws_secrets_manager::connect(&spec, &around).await.unwrap();
+    let backend = aws_secrets_manager::connect(&spec, &within(60)).await.unwrap();
     let elsewhere = aws.proxy.inject(Fault::Delay(Duration::ZERO), region("eu-west-1"));
     let results = backend.read(&keys).await;
     assert!(results[0].is_ok() && results[1].is_ok() && kind(&results[2]) == ErrorKind::NotFound);

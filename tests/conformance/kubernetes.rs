@@ -250,7 +250,7 @@ async fn one_get_serves_all_keys_of_an_object() {
     let backend = Kubernetes::new(reader, cluster.namespace.clone());
     let keys = ["one#A", "two#A", "one#B", "two#B", "one#A", "three#A"].map(Key::current);
     // The grant takes a moment to reach the authorizer.
-    e2e::wait_until("the grant works", Duration::from_secs(10), async || {
+    e2e::wait_until("the grant works", Duration::from_secs(120), async || {
         backend.check().await.map_err(|error| error.message)
     })
     .await

@@ -21,7 +21,7 @@ async fn create(cluster: &Cluster, name: &str) -> Result<Written, Refusal> {
 /// Tries until the API server has learnt of what refuses it.
 async fn refused(cluster: &Cluster) -> Refusal {
     let mut count = 0;
-    e2e::wait_until("a write is refused", Duration::from_secs(20), async || {
+    e2e::wait_until("a write is refused", Duration::from_secs(120), async || {
         count += 1;
         match create(cluster, &format!("try-{count}")).await {
             Ok(_) => Err("it was taken"),

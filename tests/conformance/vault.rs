@@ -48,7 +48,7 @@ impl Mount {
         let backend = user(&spec(vault.url(), &name, kv), &token, Encoding::Atmos).await.unwrap();
         let mount = Self { vault, name, kv, policy, token, backend, wires: Vec::new() };
         // Version 2 comes up in the background.
-        e2e::wait_until("the engine to be ready", Duration::from_secs(20), async || {
+        e2e::wait_until("the engine to be ready", Duration::from_secs(120), async || {
             let (status, answer) = vault.call("GET", &mount.data("none"), None).await.unwrap();
             if status == 404 { Ok(()) } else { Err(answer) }
         })

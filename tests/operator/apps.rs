@@ -6,7 +6,8 @@
 //! app mounts (<https://github.com/wave-k8s/wave>).
 
 use anyhow::Context as _;
-use atmos_secrets::api::marks;
+use atmos_secrets::api::status::SUSPENDED;
+use atmos_secrets::api::{StackStatus, marks};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
@@ -14,7 +15,7 @@ use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, secret};
+use crate::harness::{Cluster, Grant, LIMIT, Operator, Options, Tenant, condition, secret};
 use crate::sops_files::{AgeKey, encrypt};
 
 /// A program that restarts apps, and what it has seen of one Secret.
@@ -184,6 +185,8 @@ async fn an_app_restarts_for_new_bytes_and_for_nothing_else() -> anyhow::Result<
     // Several new values at once are one change.
     let (token, password) = (tenant.canary(), tenant.canary());
     tenant.patch_stack("prod", json!({"spec": {"suspend": true}})).await?;
+    let is_suspended = |status: &StackStatus| condition(status, SUSPENDED).is_some();
+    tenant.wait_status("prod", "it to be suspended", is_suspended).await?;
     tenant.values("atmos", &[("TOKEN", &token)]).await?;
     tenant.values("atmos.prod.api", &[("PASSWORD", &password)]).await?;
     tenant.patch_stack("prod", json!({"spec": {"suspend": null}})).await?;

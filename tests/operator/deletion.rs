@@ -37,8 +37,13 @@ fn owners(secret: &Secret) -> Vec<&str> {
     secret.owner_references().iter().map(|owner| owner.uid.as_str()).collect()
 }
 
+/// Waits for the garbage collector, whose own waits are longer than any of ours.
 async fn wait_gone(tenant: &Tenant, name: &str) -> anyhow::Result<()> {
-    tenant.wait_secret(name, None).await
+    e2e::wait_until(format!("Secret {}/{name} to be gone", tenant.namespace), LIMIT * 3, async || {
+        anyhow::ensure!(tenant.secret(name).await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

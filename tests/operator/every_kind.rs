@@ -12,6 +12,10 @@ use serde_json::json;
 use self::scene::{COMPONENTS, Kind, Scene};
 use crate::harness::secret;
 
+/// How often requests are counted before the number is believed. Once, a check of a store may fall among them: it comes
+/// some seconds after the store's users changed.
+const COUNTS: usize = 5;
+
 /// What befalls a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
@@ -30,6 +34,18 @@ fn told(status: &StackStatus, kind: Kind) -> Vec<(&str, SecretState, Option<Reas
     of_kind.map(|entry| (entry.name.as_str(), entry.state, entry.reason)).collect()
 }
 
+/// How often each store is asked for values during one sync.
+async fn reads_of_a_sync(scene: &Scene) -> anyhow::Result<[(Kind, usize); Kind::OUTSIDE.len()]> {
+    let counts = Kind::OUTSIDE.map(|kind| scene.count_reads(kind));
+    scene.tenant.sync("prod").await?;
+    let mut hits = Kind::OUTSIDE.map(|kind| (kind, 0));
+    for ((_, hits), count) in hits.iter_mut().zip(counts) {
+        *hits = count.hits(scene)?;
+        count.remove();
+    }
+    Ok(hits)
+}
+
 #[tokio::test]
 async fn forty_secrets_of_seven_kinds_are_read_in_as_few_calls_as_can_be() -> anyhow::Result<()> {
     let scene = Scene::new("1h").await?;
@@ -45,17 +61,16 @@ async fn forty_secrets_of_seven_kinds_are_read_in_as_few_calls_as_can_be() -> an
             scene.tenant.wait_secret(&Scene::target(kind, component), secret(&wanted)).await?;
         }
     }
-    let counts: BTreeMap<Kind, scene::Count> =
-        Kind::OUTSIDE.into_iter().map(|kind| (kind, scene.count_reads(kind))).collect();
-    scene.tenant.sync("prod").await?;
-    for (kind, count) in &counts {
-        // Five keys each: ⌈5/20⌉, ⌈5/10⌉, and five.
-        let expected = match kind {
-            Kind::SecretsManager | Kind::Ssm => 1,
-            Kind::Vault | Kind::Azure | Kind::Google => 5,
-            Kind::Kubernetes | Kind::Sops => unreachable!("in the cluster"),
-        };
-        assert_eq!(count.hits(&scene)?, expected, "{kind:?}");
+    // Five keys each: ⌈5/20⌉, ⌈5/10⌉, and five.
+    let expected = Kind::OUTSIDE.map(|kind| match kind {
+        Kind::SecretsManager | Kind::Ssm => (kind, 1),
+        Kind::Vault | Kind::Azure | Kind::Google => (kind, 5),
+        Kind::Kubernetes | Kind::Sops => unreachable!("in the cluster"),
+    });
+    let mut counted = Vec::new();
+    while counted.last() != Some(&expected) {
+        assert!(counted.len() < COUNTS, "none of these is {expected:?}: {counted:?}");
+        counted.push(reads_of_a_sync(&scene).await?);
     }
     for kind in [Kind::Vault, Kind::Azure, Kind::Google] {
         assert_eq!(scene.logins(kind)?, 1, "{kind:?}");

@@ -2,7 +2,7 @@
 //! Google is asked. The Google is one of our own, over TLS where nothing stands in front of it.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use atmos_secrets::api::Reason;
@@ -284,13 +284,16 @@ async fn reads_and_logins_are_as_few_as_can_be() -> anyhow::Result<()> {
     // A key that Google does not know any more.
     let old = scene.new_key()?;
     let key = scene.new_key()?;
+    let began = Instant::now();
     scene.set_key(&old).await?;
     for stack in stacks {
         tenant.wait_reason(stack, Reason::AuthFailed).await?;
     }
     tenant.wait_store("google", Reason::AuthFailed).await?;
     let refused = gcp.count(LOGIN);
-    assert!((1..=6).contains(&refused), "{refused} logins for {KEYS} keys that could not be read");
+    // Six in each round of ten seconds: a few rounds pass where the machine is slow.
+    let most = 6 * (1 + began.elapsed().as_secs() / 10);
+    assert!((1..=most).contains(&(refused as u64)), "{refused} logins for {KEYS} keys that could not be read");
     assert_eq!(gcp.count(":access"), 0);
 
     scene.set_key(&key).await?;

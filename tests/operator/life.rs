@@ -1,7 +1,6 @@
 //! The operator as a process: it starts late, crashes, panics, is restarted and ends, and nothing is lost or done twice.
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use atmos_secrets::api::Reason;
@@ -79,10 +78,11 @@ async fn a_restart_writes_nothing_and_sigterm_ends_it_cleanly() -> anyhow::Resul
         assert_eq!(&tenant.status(&format!("s{number}")).await?, before, "lastChanged included");
     }
 
-    let asked = Instant::now();
     let status = operator.terminate().await?;
     assert!(status.success(), "{status}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    assert_eq!(operator.logged("ending: running syncs may finish").len(), 1);
+    let late = operator.logged("some syncs did not finish in time; they are done again after the next start");
+    assert!(late.is_empty(), "{late:?}");
     Ok(())
 }
 
@@ -154,7 +154,8 @@ async fn a_panic_marks_its_stack_and_nothing_else() -> anyhow::Result<()> {
 async fn an_operator_without_an_api_server_is_alive_and_not_ready() -> anyhow::Result<()> {
     let cluster = Cluster::start().await?;
     cluster.stop_api_server();
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let [port] = e2e::free_ports()?;
+    let address = format!("127.0.0.1:{port}");
     let operator = Operator::launch(&cluster, address.clone())?;
     let wait_answer = async |path: &str, wanted: &str| {
         e2e::wait_until(format!("{path} to be {wanted}"), LIMIT, async || {
@@ -166,9 +167,8 @@ async fn an_operator_without_an_api_server_is_alive_and_not_ready() -> anyhow::R
     };
     wait_answer("/readyz", "HTTP/1.0 503").await?;
     wait_answer("/healthz", "HTTP/1.0 200").await?;
-    let asked = Instant::now();
     let status = operator.terminate().await?;
-    assert!(status.success() && asked.elapsed() < Duration::from_secs(10), "{status} after {:?}", asked.elapsed());
+    assert!(status.success(), "{status}");
 
     let operator = Operator::launch(&cluster, address)?;
     e2e::wait_until("the second one to answer", LIMIT, async || operator.get("/readyz").await).await?;
@@ -199,10 +199,10 @@ async fn an_edit_overtakes_the_routine_of_a_restart() -> anyhow::Result<()> {
     let cluster = Cluster::start().await?;
     let tenant = Tenant::on(&cluster, Grant::Full).await?;
     prepare(&tenant, STACKS).await?;
-    // Slow enough for a backlog that lasts: one at a time, each at least 50 ms, since a restart compares each target.
+    // Slow enough for a backlog that lasts: one at a time, each at least 200 ms, since each makes its target.
     let proxy = FaultProxy::to_api_server(&cluster).await?;
-    let slow = Matching::any().method("GET").path("/secrets/s");
-    let slowness = proxy.inject(Fault::Delay(Duration::from_millis(50)), slow);
+    let slow = Matching::any().method("POST").path("/secrets");
+    let slowness = proxy.inject(Fault::Delay(Duration::from_millis(200)), slow);
     let kubeconfig = cluster.proxied_kubeconfig(&cluster.operator_kubeconfig(), &proxy)?;
     let arguments = ["--concurrency", "1"].map(str::to_owned).to_vec();
     let options = Options { arguments, kubeconfig: Some(kubeconfig), ..Options::default() };
@@ -217,6 +217,7 @@ async fn an_edit_overtakes_the_routine_of_a_restart() -> anyhow::Result<()> {
     .await?;
     let waiting = background().await?;
     assert!(waiting >= 100.0, "{waiting} routine items were still waiting");
+    assert!(slowness.hits() > 0, "nothing was slow");
     slowness.remove();
     for number in 0..STACKS {
         tenant.wait_ready(&format!("s{number}")).await?;

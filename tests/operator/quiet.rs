@@ -113,6 +113,8 @@ async fn events_come_with_changes_only() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
     let token = tenant.canary();
     tenant.store("app", "kubernetes: {}").await?;
+    // A Stack that comes before its store is known has an Event about that.
+    tenant.wait_store("app", Reason::Connected).await?;
     tenant.values("atmos", &[("TOKEN", &token)]).await?;
     tenant.stack("good", spec()).await?;
     tenant.wait_ready("good").await?;

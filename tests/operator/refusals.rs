@@ -210,9 +210,11 @@ async fn a_namespace_can_be_deleted_under_its_stacks() -> anyhow::Result<()> {
 
     let namespaces: Api<Namespace> = Api::all(tenant.client.clone());
     namespaces.delete(&tenant.namespace, &DeleteParams::default()).await?;
-    e2e::wait_until("the namespace to be gone", LIMIT, async || match namespaces.get_opt(&tenant.namespace).await? {
-        None => Ok(()),
-        Some(left) => anyhow::bail!("{}", serde_json::to_string(&left.status)?),
+    e2e::wait_until("the namespace to be gone", LIMIT * 3, async || {
+        match namespaces.get_opt(&tenant.namespace).await? {
+            None => Ok(()),
+            Some(left) => anyhow::bail!("{}", serde_json::to_string(&left.status)?),
+        }
     })
     .await?;
     e2e::wait_until("the watches of the namespace to be closed", LIMIT, async || {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use atmos_secrets::api::{Reason, marks};
 use base64::Engine as _;
@@ -90,7 +91,9 @@ async fn a_removed_stamp_comes_back_and_foreign_marks_stay() -> anyhow::Result<(
 async fn a_rival_writer_does_not_make_a_hot_loop() -> anyhow::Result<()> {
     let tenant = Tenant::new().await?;
     let password = prepare(&tenant).await?;
-    let fighting = Arc::new(AtomicBool::new(true));
+    let (fighting, began) = (Arc::new(AtomicBool::new(true)), Instant::now());
+    // One creation and three repairs at once, one more after ten seconds, the next after twenty, then forty.
+    let most = || 5 + [30, 70].into_iter().filter(|seconds| began.elapsed() >= Duration::from_secs(*seconds)).count();
     let rival = {
         let (secrets, fighting, password) = (tenant.secrets(), Arc::clone(&fighting), password.clone());
         tokio::spawn(async move {
@@ -102,6 +105,8 @@ async fn a_rival_writer_does_not_make_a_hot_loop() -> anyhow::Result<()> {
                     secrets.patch("prod-orders-db", &PatchParams::default(), &patch).await.unwrap();
                     edits += 1;
                 }
+                // Not so often that the operator has no share of the machine.
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             edits
         })
@@ -114,10 +119,10 @@ async fn a_rival_writer_does_not_make_a_hot_loop() -> anyhow::Result<()> {
         tenant.sync("prod").await?;
     }
     let writes = verbs(&tenant)?;
-    assert!(writes.len() <= 5, "one creation and a few repairs, but there were {writes:?}");
+    assert!(writes.len() <= most(), "one creation and a few repairs, but there were {writes:?}");
     fighting.store(false, Ordering::Relaxed);
     let edits = rival.await?;
-    assert!((1..=5).contains(&edits), "{edits} edits");
+    assert!((1..=most()).contains(&edits), "{edits} edits");
     tenant.wait_secret("prod-orders-db", secret(&[("DB_PASSWORD", &password)])).await?;
     tenant.wait_ready("prod").await?;
     Ok(())

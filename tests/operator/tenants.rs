@@ -34,12 +34,12 @@ fn stores(object: &str) -> Vec<(&'static str, Value)> {
     let vault = |auth: Value, more: Value| {
         let mut vault = json!({"address": "http://127.0.0.1:9", "mount": "secret", "auth": auth});
         vault.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"timeout": "2s", "vault": vault})
+        json!({"timeout": "60s", "vault": vault})
     };
     let token = json!({"token": {"secret": "own", "key": "K"}});
     let sops =
         |source: Value, key: &str| json!({"sops": {"source": source, "age": {"keys": [{"secret": key, "key": "K"}]}}});
-    let aws = |auth: Value| json!({"timeout": "2s", AWS: {"region": "us-east-1", "endpoint": "http://127.0.0.1:9", "auth": auth}});
+    let aws = |auth: Value| json!({"timeout": "60s", AWS: {"region": "us-east-1", "endpoint": "http://127.0.0.1:9", "auth": auth}});
     vec![
         ("keys of AWS", aws(json!({"secret": {"name": object}}))),
         (
@@ -176,7 +176,7 @@ async fn one_tenant_reaches_nothing_of_another_and_learns_nothing_of_it() -> any
     let open = attacker.unique("open");
     let both = [&attacker.namespace, &victim.namespace];
     let spec =
-        json!({"prefix": "x/{namespace}", "timeout": "2s", "allowedNamespaces": {"names": both}, "vault": vault});
+        json!({"prefix": "x/{namespace}", "timeout": "60s", "allowedNamespaces": {"names": both}, "vault": vault});
     attacker.write("ClusterStore", &open, spec).await?;
     let spec = json!({"shared": true, "allowedNamespaces": {"names": [victim.namespace]}, "vault": vault});
     attacker.write("ClusterStore", &attacker.unique(THERE), spec).await?;

@@ -1,5 +1,7 @@
 //! Stores of kind `vault`: a real Vault behind a proxy that can throttle and cut, and one login for all reads.
 
+use std::time::Instant;
+
 use anyhow::Context as _;
 use atmos_secrets::api::Reason;
 use atmos_secrets::api::status::{SecretState, StackStatus};
@@ -188,6 +190,7 @@ async fn wrong_credentials_are_tried_once_each_round_and_right_ones_at_once() ->
     tenant.wait_reason("prod", Reason::SourceNotFound).await?;
     assert_eq!(scene.logins()?, (0, 0));
     let wrong = "00000000-0000-0000-0000-000000000000";
+    let began = Instant::now();
     scene.credentials(wrong).await?;
     for stack in ["prod", "other", "third"] {
         tenant.wait_reason(stack, Reason::AuthFailed).await?;
@@ -195,7 +198,9 @@ async fn wrong_credentials_are_tried_once_each_round_and_right_ones_at_once() ->
     tenant.wait_store("vault", Reason::AuthFailed).await?;
     let (good, bad) = scene.logins()?;
     assert_eq!(good, 0);
-    assert!((1..=6).contains(&bad), "{bad} logins for 12 keys that could not be read");
+    // Six in each round of ten seconds: a few rounds pass where the machine is slow.
+    let most = 6 * (1 + began.elapsed().as_secs() / 10);
+    assert!((1..=most).contains(&(bad as u64)), "{bad} logins for 12 keys that could not be read");
 
     let right = scene.new_secret_id().await?;
     scene.credentials(&right).await?;

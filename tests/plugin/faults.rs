@@ -60,7 +60,7 @@ async fn waiting_outlives_a_short_failure() {
     let failing = async {
         // The plugin has seen the Stack once and asks again: from now on it gets failures, for three times.
         let injected = proxy.inject(Fault::answer(500), Matching::any().path("/stacks/prod").times(3));
-        e2e::wait_until("three failures", Duration::from_secs(20), async || {
+        e2e::wait_until("three failures", Duration::from_secs(120), async || {
             if injected.hits() == 3 { Ok(()) } else { Err(injected.hits()) }
         })
         .await
@@ -69,14 +69,14 @@ async fn waiting_outlives_a_short_failure() {
     };
     let passed = proxy.counts().passed;
     let started = async {
-        e2e::wait_until("the first look", Duration::from_secs(20), async || {
+        e2e::wait_until("the first look", Duration::from_secs(120), async || {
             if proxy.counts().passed > passed { Ok(()) } else { Err("no request yet") }
         })
         .await
         .expect("the plugin asks");
         failing.await;
     };
-    let (outcome, ()) = tokio::join!(fixture.run(&["validate", "-s", "prod"]), started);
+    let (outcome, ()) = tokio::join!(fixture.run(&["validate", "-s", "prod", "--timeout", "5m"]), started);
     assert_eq!(outcome.code, 0, "{outcome:?}");
 }
 

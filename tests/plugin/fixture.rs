@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use atmos_secrets::api::{Stack, crds};
+use atmos_secrets::api::{Catalog, ClusterStore, Stack, Store, crds};
 use e2e::ControlPlane;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -16,8 +16,8 @@ use tokio::sync::OnceCell;
 
 /// The built binary.
 pub const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-atmos_secret");
-/// Longer than any verb may take; a plugin that hangs fails its test.
-const RUN_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any verb may take, `validate --timeout 5m` included; a plugin that hangs fails its test.
+const RUN_LIMIT: Duration = Duration::from_secs(360);
 
 /// The control plane of this test binary, with our CRDs served.
 pub async fn control_plane() -> &'static ControlPlane {
@@ -27,15 +27,18 @@ pub async fn control_plane() -> &'static ControlPlane {
     control_plane
 }
 
+/// How long an API server may take to serve a new kind: far more than it does, since the machine may be busy.
+const SERVED: Duration = Duration::from_secs(120);
+
 /// Installs our CRDs and waits until they are served.
 pub async fn install_crds(control_plane: &ControlPlane) {
     let client = control_plane.client().await.expect("a client");
     let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-        Api::all(client);
+        Api::all(client.clone());
     for crd in crds().expect("our CRDs") {
         let name = crd.name_any();
         api.patch(&name, &PatchParams::apply("tests"), &Patch::Apply(&crd)).await.expect("the CRD is accepted");
-        e2e::wait_until(format!("{name} to be served"), Duration::from_secs(30), async || {
+        e2e::wait_until(format!("{name} to be served"), SERVED, async || {
             let crd = api.get(&name).await.map_err(|error| error.to_string())?;
             let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
             let served =
@@ -45,6 +48,20 @@ pub async fn install_crds(control_plane: &ControlPlane) {
         .await
         .expect("the CRD is served");
     }
+    // Established is less: for a moment the server answers 404 to requests for the kind, then 429.
+    is_served::<Stack>(&client).await;
+    is_served::<Store>(&client).await;
+    is_served::<ClusterStore>(&client).await;
+    is_served::<Catalog>(&client).await;
+}
+
+async fn is_served<K>(client: &Client)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let objects: Api<K> = Api::all(client.clone());
+    let list = async || objects.list(&ListParams::default()).await;
+    e2e::wait_until(format!("{} to be listed", K::kind(&())), SERVED, list).await.expect("the kind is served");
 }
 
 /// A namespace, and the plugin used in it.

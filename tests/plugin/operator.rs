@@ -28,13 +28,13 @@ async fn the_operator_answers_what_the_plugin_asks() {
 
     quickstart(&fixture).await;
     fixture.change("prod", json!({"components": {"terraform": {"db": {"secrets": {"vars": {"LOST": null}}}}}})).await;
-    let missing = fixture.run(&["validate"]).await;
+    let missing = fixture.run(&["validate", "--timeout", "5m"]).await;
     assert_eq!(missing.code, 1, "{missing:?}");
     assert!(missing.text().starts_with("missing: terraform/db PASSWORD: ValueMissing: "), "{missing:?}");
 
     let set = fixture.run_with_input(&["set", "PASSWORD", "--stdin"], CANARY.as_bytes()).await;
     assert_eq!(set.code, 0, "{set:?}");
-    let valid = fixture.run(&["validate", "--refresh"]).await;
+    let valid = fixture.run(&["validate", "--refresh", "--timeout", "5m"]).await;
     assert_eq!(valid.code, 0, "{valid:?}");
     fixture.run(&["list", "-c", "db", "-o", "name"]).await.is(0, "API_KEY\nCA\nHOST\nPASSWORD\n", "");
     let by_status = fixture.run(&["list"]).await;

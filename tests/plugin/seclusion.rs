@@ -42,7 +42,7 @@ async fn a_process_of_the_same_user_sees_nothing_of_it() {
     let mut stdin = child.stdin.take().expect("stdin");
     stdin.write_all(CANARY.as_bytes()).await.expect("the plugin reads its input");
     drop(stdin);
-    let connected = tokio::time::timeout(std::time::Duration::from_secs(30), server.accept()).await;
+    let connected = tokio::time::timeout(std::time::Duration::from_secs(120), server.accept()).await;
     let _connection = connected.expect("the plugin asks in time").expect("a connection");
 
     let process = format!("/proc/{}", child.id().expect("it runs"));

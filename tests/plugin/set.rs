@@ -223,7 +223,7 @@ async fn a_store_that_hangs_is_left_with_the_keyboard() {
     let steps = json!([["expect", PROMPT], ["echo", false], ["send", "typed\r"], ["file", begun], ["signal", "INT"]]);
     let arguments = ["set", "PASSWORD", "--allow-loopback-endpoints"];
     let watch = async {
-        e2e::wait_until("the write to hang", Duration::from_secs(30), async || match stalled.hits() {
+        e2e::wait_until("the write to hang", Duration::from_secs(120), async || match stalled.hits() {
             0 => Err("it has not begun"),
             _ => Ok(()),
         })

@@ -8,7 +8,7 @@ import fcntl, json, os, pty, select, signal, subprocess, sys, termios, time
 
 steps, command = json.loads(sys.argv[1]), sys.argv[2:]
 master, slave = pty.openpty()
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 120
 output = b""
 before = termios.tcgetattr(slave)
 

@@ -197,7 +197,7 @@ async fn refresh_asks_and_waits_for_the_echo() {
     assert!(first.as_deref().is_some_and(|stamp| stamp.ends_with('Z') && stamp.len() == 30), "{first:?}");
 
     let operator = async {
-        let stamp = e2e::wait_until("another request", Duration::from_secs(20), async || {
+        let stamp = e2e::wait_until("another request", Duration::from_secs(120), async || {
             let stamp = requested(&fixture).await;
             if stamp == first { Err("none yet") } else { stamp.ok_or("none at all") }
         })
@@ -205,7 +205,7 @@ async fn refresh_asks_and_waits_for_the_echo() {
         .expect("a request");
         fixture.status("prod", json!({"lastHandledSync": stamp, "secrets": [secret("Missing")]})).await;
     };
-    let (outcome, ()) = tokio::join!(fixture.run(&["validate", "--refresh"]), operator);
+    let (outcome, ()) = tokio::join!(fixture.run(&["validate", "--refresh", "--timeout", "5m"]), operator);
     assert_eq!(outcome.code, 1, "the answer is what the sync found: {outcome:?}");
 
     let fixture = fixture

@@ -88,7 +88,7 @@ async fn with_versions(fixture: &Fixture, vault: &e2e::Vault, values: &[&str]) -
     let engine = json!({"type": "kv", "options": {"version": "2"}});
     vault.must("POST", &format!("sys/mounts/{mount}"), engine).await.expect("a mount");
     for value in values {
-        e2e::wait_until("the engine to take values", Duration::from_secs(30), async || {
+        e2e::wait_until("the engine to take values", Duration::from_secs(120), async || {
             vault.must("POST", &format!("{mount}/data/prod/db/PASSWORD"), json!({"data": {"value": value}})).await
         })
         .await

@@ -12,7 +12,7 @@ use crate::sops::{Document, Encrypted, Error, Format, Limits};
 const CANARY: &str = "canary-77e0";
 
 /// Far more than any case takes, far less than an unbounded one: these builds are not optimised and machines are shared.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 fn refused(format: Format, file: &[u8]) -> Error {
     let begun = Instant::now();

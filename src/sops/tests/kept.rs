@@ -209,7 +209,7 @@ async fn many_keys_are_edited_soon() {
         editor.set(&Path::key("secret"), text("new")).unwrap();
         let saved = editor.save(now()).unwrap();
         // Quadratic work would take many minutes in this build.
-        assert!(begun.elapsed() < Duration::from_secs(60), "{format}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(180), "{format}: {:?}", begun.elapsed());
         let document = open(format, &identity, &saved).await.document();
         assert_eq!(document.get("k30000").unwrap().expose(), b"changed");
     }

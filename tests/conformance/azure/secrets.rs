@@ -165,8 +165,9 @@ async fn what_the_vault_never_finishes_ends_in_time() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("try again in a minute"), "{error}");
 
-    // Also where the vault has been slow before that, and under the deadline of the whole.
-    let limit = Duration::from_secs(3);
+    // Also where the vault has been slow before that, and under the deadline of the whole. With more patience than the
+    // rest of it, the last answer would come too late; with four fifths of the whole, it comes four seconds before.
+    let limit = Duration::from_secs(20);
     let around = Surroundings { timeout: limit, ..around };
     let driver = Arc::new(super::connect(&super::spec(&azure), &around).await.unwrap());
     let observer = Arc::new(|_: Operation, _: &'static str, _: Duration| {});

@@ -114,6 +114,14 @@ impl Count {
             Self::Logged(before) => scene.vault_reads()? - before,
         })
     }
+
+    /// Ends it: of two at the same time only the later one would count.
+    pub fn remove(&self) {
+        match self {
+            Self::Proxied(injected) => injected.remove(),
+            Self::Logged(_) => {}
+        }
+    }
 }
 
 pub struct Scene {

@@ -19,7 +19,7 @@ pub const NAMESPACE: &str = "payments";
 pub const STACK: &str = "plat-ue1-prod";
 /// ClusterStores have their sources where the operator may only `get`: an absent one is looked for after 15 seconds, then
 /// after 30.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// A cluster with an operator, and with the namespace, without which the API server takes nothing that is in it.
 pub struct Site {
