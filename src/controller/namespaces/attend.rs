@@ -29,6 +29,8 @@ impl Namespace {
         let mut wait = PROBE_AGAIN.0;
         let mut backoff = WatchBackoff::default();
         loop {
+            // From here on, since whoever asks while the question is under way may know of rights that its answer does not.
+            let asked = self.probe.notified();
             let Some(access) = probe(&client, &self.name, kind).await else {
                 // Nothing is concluded from silence: what was known stays until the API server answers.
                 backoff.pause().await;
@@ -52,7 +54,7 @@ impl Namespace {
             self.set_access(kind, access, &changes);
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(PROBE_AGAIN.1),
-                () = self.probe.notified() => wait = PROBE_AGAIN.0,
+                () = asked => wait = PROBE_AGAIN.0,
             }
         }
     }

@@ -114,6 +114,44 @@ async fn a_list_during_a_write_leaves_the_last_word_to_the_watch() {
     assert_eq!(told(), ["first"]);
 }
 
+/// An API server that answers questions about rights, by their number.
+fn answering(allowed: impl Fn(usize) -> bool + Send + Sync + 'static) -> Client {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let allowed = Arc::new(move || allowed(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let allowed = Arc::clone(&allowed);
+        async move {
+            let review = serde_json::json!({"spec": {}, "status": {"allowed": allowed()}});
+            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                review.to_string().into_bytes(),
+            )))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_come_during_the_question_are_found_at_once() {
+    let (namespace, sender, _) = watched();
+    namespace.grant.send_replace(Grant { secrets: Access::Probing, config_maps: Access::Probing });
+    let namespace = Arc::new(namespace);
+    let asker = Arc::clone(&namespace);
+    // Granted, and told to look, after the first question was decided and before its answer arrived.
+    let client = answering(move |number| {
+        if number == 0 {
+            asker.probe_again();
+        }
+        number == 1
+    });
+    let started = tokio::time::Instant::now();
+    let mut grant = namespace.grant.subscribe();
+    tokio::select! {
+        () = namespace.attend(Kind::Secrets, client, sender) => {}
+        _ = grant.wait_for(|grant| grant.secrets == Access::GetOnly) => {}
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
 #[test]
 fn versions_compare_as_numbers() {
     assert!(is_newer("1000", "999"));
