@@ -1,6 +1,6 @@
 //! Conflicts between Stacks of one namespace: who must yield, and who may go on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Context;
@@ -40,6 +40,12 @@ impl AllClaims {
     #[must_use]
     pub fn claimants(&self, namespace: &Arc<str>, target: &str) -> Vec<String> {
         self.with(namespace, |claims| claims.target_claimants(target).map(str::to_owned).collect())
+    }
+
+    /// Every Stack that wants a target of which this is true.
+    #[must_use]
+    pub fn claimants_of_any(&self, namespace: &Arc<str>, is_meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        self.with(namespace, |claims| claims.claimants_of_any(is_meant).map(str::to_owned).collect())
     }
 
     /// Drops the claims of a Stack that is gone; the Stacks that had to yield to it are tried again.

@@ -22,6 +22,7 @@ mod limits;
 mod loose_schema;
 mod malformed;
 mod memory;
+mod missed;
 mod ownership;
 mod polling;
 mod quiet;
