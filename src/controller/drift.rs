@@ -1,5 +1,8 @@
 //! Drift where nothing may be watched: one metadata GET for each target and tick.
 //!
+//! A target that is held because of the Secret that is there, or is not, counts as well: a person who clears the way is
+//! found out like one who edits.
+//!
 //! In a namespace that grants `list` and `watch`, the watch tells of every edit and nothing here runs.
 
 use std::sync::Arc;
@@ -74,12 +77,11 @@ impl Drift {
     }
 }
 
-/// Queues the Stack if a target is not the version that we remember.
+/// Queues the Stack if a target is not as we left it.
 async fn look(context: &Context, stack: &StackKey) {
     for (name, version) in context.memory.versions(stack) {
         let changed = match context.objects.get_secret_metadata(&stack.namespace, &name).await {
-            Ok(Some(metadata)) => metadata.resource_version != *version,
-            Ok(None) => true,
+            Ok(found) => found.map(|metadata| metadata.resource_version).as_deref() != version.as_deref(),
             // Nothing is concluded from a failure; the next tick asks again.
             Err(_) => false,
         };

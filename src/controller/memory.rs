@@ -34,6 +34,8 @@ pub struct Trouble {
     pub fights: HashMap<Box<str>, Fight>,
     /// By target name, until when the API server asked us to leave it alone.
     pub waits: HashMap<Box<str>, Instant>,
+    /// By target name, the version of the Secret that keeps us from writing; `None` if it is that there is no Secret.
+    pub hindrances: HashMap<Box<str>, Option<Box<str>>>,
 }
 
 /// Two writers at one Secret.
@@ -89,8 +91,9 @@ impl Recollection {
 
 impl Trouble {
     fn is_empty(&self) -> bool {
-        let Self { missing_since, failing, refused, fights, waits } = self;
-        missing_since.is_empty() && failing.is_none() && refused.is_none() && fights.is_empty() && waits.is_empty()
+        let Self { missing_since, failing, refused, fights, waits, hindrances } = self;
+        let is_at_peace = fights.is_empty() && waits.is_empty() && hindrances.is_empty();
+        missing_since.is_empty() && failing.is_none() && refused.is_none() && is_at_peace
     }
 
     /// How long to wait before the next try: 0.5 s doubling to 30 s.
@@ -204,12 +207,14 @@ impl Memory {
         self.finished(stack);
     }
 
-    /// The targets of a Stack and their versions.
+    /// The targets of a Stack and the versions at which they were left: `None` if there was no Secret.
     #[must_use]
-    pub fn versions(&self, stack: &StackKey) -> Vec<(Box<str>, Box<str>)> {
+    pub fn versions(&self, stack: &StackKey) -> Vec<(Box<str>, Option<Box<str>>)> {
         let stacks = self.lock();
         let Some(kept) = stacks.get(stack) else { return Vec::new() };
-        kept.targets.iter().map(|(name, remembered)| (name.clone(), remembered.resource_version.clone())).collect()
+        let written = kept.targets.iter().map(|(name, known)| (name.clone(), Some(known.resource_version.clone())));
+        let hindrances = kept.trouble.iter().flat_map(|trouble| &trouble.hindrances);
+        written.chain(hindrances.map(|(name, version)| (name.clone(), version.clone()))).collect()
     }
 }
 

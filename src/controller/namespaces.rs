@@ -67,6 +67,18 @@ pub enum Change {
         /// Its name.
         name: String,
     },
+    /// All objects of one kind were listed: at the start, and when the watch could not go on where it broke. What went
+    /// before a list is in no event, so whatever is not named here is gone, unless it came after the list began.
+    Listed {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// The kind.
+        kind: Kind,
+        /// All of that kind.
+        names: HashSet<Box<str>>,
+        /// Whether it was watched before, so that somebody may rely on what he knew.
+        again: bool,
+    },
     /// The rights changed.
     Grant {
         /// The namespace.
@@ -183,9 +195,12 @@ impl Namespaces {
     }
 }
 
+/// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// Secrets.
     Secrets,
+    /// ConfigMaps.
     ConfigMaps,
 }
 

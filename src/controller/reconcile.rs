@@ -54,7 +54,7 @@ async fn sync(
     namespace.known().await.ok_or(Failure::Unreachable)?;
 
     let compiled = Box::pin(compile(context, key, spec)).await?;
-    let plan = Box::pin(claims::apply(context, key, read, compiled.plan)).await;
+    let plan = Box::pin(claims::apply(context, key, read, compiled.plan, memory)).await;
     context.relate(key, &plan);
 
     let since = context.refresh.mark();
@@ -169,6 +169,9 @@ async fn write_targets(
         }
         keep_through_trouble(&mut one, target, read, findings, covered);
         memory.set_target(&target.name, one.remembered.clone());
+        if let Some(version) = one.hindrance.take() {
+            memory.trouble.hindrances.insert(target.name.as_str().into(), Some(version));
+        }
         done.push(one);
     }
     memory.keep_targets(|name| plan.targets.iter().any(|target| target.name == *name));

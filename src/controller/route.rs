@@ -1,9 +1,11 @@
 //! From what a watch saw to the keys that are to be worked on. No I/O, so that watches never wait.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::namespaces::Kind;
 use super::queue::Lane;
 use super::relations::{Dependency, StackKey};
 use super::{Changes, Context, definitions, namespaces, stacks};
@@ -72,12 +74,13 @@ fn namespace(context: &Context, change: namespaces::Change) {
             for claimant in context.claims.claimants(&namespace, &name) {
                 context.queue.add(StackKey::new(&namespace, &claimant), Lane::User);
             }
-            source(context, &namespace, &name, true, values);
-            credential(context, &Watched::Secret { namespace: namespace.to_string(), name });
+            object(context, &namespace, Kind::Secrets, name, values);
         }
         namespaces::Change::ConfigMap { namespace, name } => {
-            source(context, &namespace, &name, false, false);
-            credential(context, &Watched::ConfigMap { namespace: namespace.to_string(), name });
+            object(context, &namespace, Kind::ConfigMaps, name, false);
+        }
+        namespaces::Change::Listed { namespace, kind, names, again } => {
+            listed(context, &namespace, kind, &names, again);
         }
         namespaces::Change::Grant { namespace } => {
             for stack in context.stacks.of_namespace(&namespace) {
@@ -91,6 +94,36 @@ fn namespace(context: &Context, change: namespaces::Change) {
             }
         }
     }
+}
+
+/// Whoever relies on something that is not there any more, or not yet, looks for it.
+fn listed(context: &Context, namespace: &Arc<str>, kind: Kind, names: &HashSet<Box<str>>, again: bool) {
+    for name in context.stores.objects_in(namespace, kind) {
+        if !names.contains(name.as_str()) {
+            object(context, namespace, kind, name, false);
+        }
+    }
+    match kind {
+        // Before the first list nobody works on targets.
+        Kind::Secrets if again => {
+            let is_absent = |target: &str| !names.contains(target);
+            for claimant in context.claims.claimants_of_any(namespace, is_absent) {
+                context.queue.add(StackKey::new(namespace, &claimant), Lane::Background);
+            }
+        }
+        Kind::Secrets | Kind::ConfigMaps => {}
+    }
+}
+
+/// Tells the stores that read an object, or log in with it.
+fn object(context: &Context, namespace: &str, kind: Kind, name: String, values: bool) {
+    source(context, namespace, &name, kind == Kind::Secrets, values);
+    let namespace = namespace.to_owned();
+    let object = match kind {
+        Kind::Secrets => Watched::Secret { namespace, name },
+        Kind::ConfigMaps => Watched::ConfigMap { namespace, name },
+    };
+    credential(context, &object);
 }
 
 /// The check looks whether the credentials are others now, and has everything read again if they are.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use self::credentials::Look;
 use self::doubt::SECOND_LOOK;
 use super::definitions::StoreDefinition;
-use super::namespaces::Access;
+use super::namespaces::{Access, Kind};
 use super::queue::{Lane, Queue};
 use super::relations::{Dependency, StoreKey};
 use super::schedule::next_retry;
@@ -144,6 +144,20 @@ impl Stores {
         let Some(known) = state.known.get(key) else { return false };
         let Dependencies { sources, credentials } = &known.dependencies;
         !sources.is_empty() && sources.iter().chain(credentials).all(|object| is_object_watched(context, object))
+    }
+
+    /// The names of the objects of one kind and namespace that stores depend on.
+    #[must_use]
+    pub fn objects_in(&self, namespace: &str, kind: Kind) -> Vec<String> {
+        let state = self.lock();
+        let names = state.by_object.keys().filter_map(|object| match (object, kind) {
+            (Watched::Secret { namespace: its, name }, Kind::Secrets)
+            | (Watched::ConfigMap { namespace: its, name }, Kind::ConfigMaps) => (its == namespace).then_some(name),
+            (Watched::Secret { .. }, Kind::ConfigMaps)
+            | (Watched::ConfigMap { .. }, Kind::Secrets)
+            | (Watched::ValueSecrets { .. }, Kind::Secrets | Kind::ConfigMaps) => None,
+        });
+        names.cloned().collect()
     }
 
     /// The stores that read values from an object that changed.

@@ -98,7 +98,10 @@ impl Work<'_> {
         for _ in 0..CONFLICT_TRIES {
             let found = self.context.objects.get_secret(&self.stack.namespace, &target.name).await;
             let step = match found {
-                Ok(Some(secret)) => self.replace(target, secret, remembered).await,
+                Ok(Some(secret)) => {
+                    let version = Box::from(secret.metadata.resource_version.as_str());
+                    self.replace(target, secret, remembered).await.map(|done| done.after_a_look_at(version))
+                }
                 Ok(None) => match self.decide(target, None) {
                     Decision::Hold(problem) => return held(problem, true),
                     Decision::Write { data, incomplete, .. } => {
@@ -272,6 +275,7 @@ impl Work<'_> {
                 changed: true,
             },
             remembered: Some(self.remember(target, desired, &written.resource_version)),
+            hindrance: None,
             again: Again::Never,
             repaired,
             kept: BTreeSet::new(),

@@ -187,6 +187,12 @@ impl Claims {
         self.targets.get(target).into_iter().flat_map(Names::iter).map(|name| &**name)
     }
 
+    /// Every Stack that wants a target of which this is true; one that wants several may be named several times.
+    pub fn claimants_of_any(&self, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+        let meant = self.targets.iter().filter(move |(target, _)| is_meant(target));
+        meant.flat_map(|(_, names)| names.iter()).map(|name| &**name)
+    }
+
     /// Whether no Stack claims anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ mod limits;
 mod loose_schema;
 mod malformed;
 mod memory;
+mod missed;
 mod namespace_labels;
 mod ownership;
 mod polling;

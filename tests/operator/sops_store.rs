@@ -16,7 +16,7 @@ const ORDERS: &str = "
 ";
 
 /// Puts files into an object that a Store reads.
-async fn put_files(tenant: &Tenant, kind: &str, name: &str, files: &[(&str, &str)]) -> anyhow::Result<()> {
+pub async fn put_files(tenant: &Tenant, kind: &str, name: &str, files: &[(&str, &str)]) -> anyhow::Result<()> {
     if kind == "Secret" {
         return tenant.apply_secret(name, json!({}), "Opaque", files).await;
     }
@@ -34,7 +34,7 @@ async fn put_store(tenant: &Tenant) -> anyhow::Result<()> {
     tenant.store("files", "sops: {source: {configMaps: [files]}, age: {keys: [{secret: age, key: key.txt}]}}").await
 }
 
-async fn file(values: &[(&str, &str)], key: &AgeKey) -> anyhow::Result<String> {
+pub async fn file(values: &[(&str, &str)], key: &AgeKey) -> anyhow::Result<String> {
     let plain: BTreeMap<&str, &str> = values.iter().copied().collect();
     encrypt("secrets.enc.yaml", &serde_json::to_string(&plain)?, &[key]).await
 }

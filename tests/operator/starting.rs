@@ -27,7 +27,7 @@ fn no_rights(proxied: &Proxied) -> Injected {
     proxied.proxy.inject(answer, Matching::any().path("/selfsubjectaccessreviews"))
 }
 
-async fn wait_hits(fault: &Injected, wanted: usize) -> anyhow::Result<()> {
+pub async fn wait_hits(fault: &Injected, wanted: usize) -> anyhow::Result<()> {
     e2e::wait_until("the fault to be met", LIMIT, async || {
         let hits = fault.hits();
         anyhow::ensure!(hits >= wanted, "{hits} times of {wanted}");

@@ -29,6 +29,8 @@ impl Namespace {
         let mut wait = PROBE_AGAIN.0;
         let mut backoff = WatchBackoff::default();
         loop {
+            // From here on, since whoever asks while the question is under way may know of rights that its answer does not.
+            let asked = self.probe.notified();
             let Some(access) = probe(&client, &self.name, kind).await else {
                 // Nothing is concluded from silence: what was known stays until the API server answers.
                 backoff.pause().await;
@@ -52,7 +54,7 @@ impl Namespace {
             self.set_access(kind, access, &changes);
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(PROBE_AGAIN.1),
-                () = self.probe.notified() => wait = PROBE_AGAIN.0,
+                () = asked => wait = PROBE_AGAIN.0,
             }
         }
     }
@@ -100,14 +102,17 @@ impl Namespace {
         let mut stream = std::pin::pin!(persistent(watcher(api, watcher::Config::default())));
         let mut listed: HashMap<Box<str>, Seen> = HashMap::new();
         let mut listed_values: HashSet<Box<str>> = HashSet::new();
+        let mut names: HashSet<Box<str>> = HashSet::new();
         loop {
             match stream.try_next().await {
                 Ok(Some(Event::Init)) => {
                     listed.clear();
                     listed_values.clear();
+                    names.clear();
                 }
                 Ok(Some(Event::InitApply(meta))) => {
                     let name: Box<str> = meta.name_any().into();
+                    names.insert(name.clone());
                     if holds_values(&meta) {
                         listed_values.insert(name.clone());
                     }
@@ -119,6 +124,7 @@ impl Namespace {
                 }
                 Ok(Some(Event::InitDone)) => {
                     self.take_list(std::mem::take(&mut listed), std::mem::take(&mut listed_values), changes);
+                    self.tell_list(Kind::Secrets, std::mem::take(&mut names), changes);
                     self.set_access(Kind::Secrets, Access::Watching, changes);
                 }
                 Ok(Some(Event::Apply(meta))) => self.take_secret(&meta, changes),
@@ -155,7 +161,7 @@ impl Namespace {
         let is_first = self.grant().secrets == Access::Probing;
         for (name, seen) in &listed {
             if !is_first && before.get(name) != Some(seen) {
-                self.tell_secret(name, Some(seen.stack.clone()), false, changes);
+                self.tell_secret(name, Some(seen.stack.clone()), listed_values.contains(name), changes);
             }
         }
         for name in values_before.symmetric_difference(&listed_values) {
@@ -218,17 +224,33 @@ impl Namespace {
         let _ = changes.send(change);
     }
 
+    /// Tells of a complete list before the namespace counts as watched.
+    pub(super) fn tell_list(&self, kind: Kind, names: HashSet<Box<str>>, changes: &mpsc::UnboundedSender<Change>) {
+        let again = self.access(kind) == Access::Watching;
+        let _ = changes.send(Change::Listed { namespace: Arc::clone(&self.name), kind, names, again });
+    }
+
     async fn watch_config_maps(&self, client: &Client, changes: &mpsc::UnboundedSender<Change>) {
         let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), &self.name);
         let mut stream = std::pin::pin!(persistent(watcher(api, watcher::Config::default())));
+        let mut names: HashSet<Box<str>> = HashSet::new();
         loop {
             let name = match stream.try_next().await {
-                Ok(Some(Event::Init)) => continue,
+                Ok(Some(Event::Init)) => {
+                    names.clear();
+                    continue;
+                }
                 Ok(Some(Event::InitDone)) => {
+                    self.tell_list(Kind::ConfigMaps, std::mem::take(&mut names), changes);
                     self.set_access(Kind::ConfigMaps, Access::Watching, changes);
                     continue;
                 }
-                Ok(Some(Event::InitApply(meta) | Event::Apply(meta) | Event::Delete(meta))) => meta.name_any(),
+                Ok(Some(Event::InitApply(meta))) => {
+                    let name = meta.name_any();
+                    names.insert(name.as_str().into());
+                    name
+                }
+                Ok(Some(Event::Apply(meta) | Event::Delete(meta))) => meta.name_any(),
                 Ok(None) => return,
                 Err(error) => {
                     if is_forbidden(&error) {

@@ -1,6 +1,7 @@
 //! Whose news a change of a Secret is.
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
 use kube::api::PartialObjectMeta;
 use kube::core::{ObjectMeta, PartialObjectMetaExt};
 
@@ -112,6 +113,71 @@ async fn a_list_during_a_write_leaves_the_last_word_to_the_watch() {
     assert_eq!(namespace.sight("target"), Sight::NotOurs);
     namespace.take_secret(&owned_by("first", "10"), &sender);
     assert_eq!(told(), ["first"]);
+}
+
+#[tokio::test]
+async fn a_list_names_everything_and_says_whether_anybody_may_rely_on_an_earlier_one() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let (namespace, _, _) = watched();
+    for (access, again) in [(Access::Probing, false), (Access::Denied, false), (Access::Watching, true)] {
+        namespace.grant.send_replace(Grant { secrets: access, config_maps: Access::Watching });
+        let names = HashSet::from(["target".into()]);
+        namespace.tell_list(Kind::Secrets, names.clone(), &sender);
+        let told = Change::Listed { namespace: Arc::clone(&namespace.name), kind: Kind::Secrets, names, again };
+        assert_eq!(receiver.recv().await, Some(told), "{access:?}");
+    }
+}
+
+/// A Secret of a Stack may be a source, too: a person can label it so.
+#[tokio::test]
+async fn a_list_tells_that_a_secret_of_ours_which_holds_values_is_another_version() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let (namespace, _, _) = watched();
+    let mut values = owned_by("first", "1");
+    values.labels_mut().insert(marks::VALUES.to_owned(), "true".to_owned());
+    namespace.take_secret(&values, &sender);
+    assert!(matches!(receiver.try_recv(), Ok(Change::Secret { values: true, .. })));
+    let later = Seen { resource_version: "2".into(), stack: "first".into() };
+    namespace.take_list(HashMap::from([("target".into(), later)]), HashSet::from(["target".into()]), &sender);
+    assert!(matches!(receiver.try_recv(), Ok(Change::Secret { values: true, .. })));
+}
+
+/// An API server that answers questions about rights, by their number.
+fn answering(allowed: impl Fn(usize) -> bool + Send + Sync + 'static) -> Client {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let allowed = Arc::new(move || allowed(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let allowed = Arc::clone(&allowed);
+        async move {
+            let review = serde_json::json!({"spec": {}, "status": {"allowed": allowed()}});
+            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                review.to_string().into_bytes(),
+            )))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_come_during_the_question_are_found_at_once() {
+    let (namespace, sender, _) = watched();
+    namespace.grant.send_replace(Grant { secrets: Access::Probing, config_maps: Access::Probing });
+    let namespace = Arc::new(namespace);
+    let asker = Arc::clone(&namespace);
+    // Granted, and told to look, after the first question was decided and before its answer arrived.
+    let client = answering(move |number| {
+        if number == 0 {
+            asker.probe_again();
+        }
+        number == 1
+    });
+    let started = tokio::time::Instant::now();
+    let mut grant = namespace.grant.subscribe();
+    tokio::select! {
+        () = namespace.attend(Kind::Secrets, client, sender) => {}
+        _ = grant.wait_for(|grant| grant.secrets == Access::GetOnly) => {}
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
 #[test]

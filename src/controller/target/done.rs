@@ -24,6 +24,8 @@ pub struct Done {
     pub report: TargetReport,
     /// To be remembered.
     pub remembered: Option<Remembered>,
+    /// The version of the Secret whose sight kept us from writing: another one may be no hindrance.
+    pub hindrance: Option<Box<str>>,
     /// Whether and when to try again without being told of a change.
     pub again: Again,
     /// Somebody had edited the Secret and we wrote it again.
@@ -37,7 +39,7 @@ pub struct Done {
 /// When a target is tried again although nothing that we watch changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// Never: whatever can change it is watched.
+    /// Never: whatever can change it is watched, or looked at by the [tick](crate::controller::drift).
     Never,
     /// Soon, with a growing wait: the API server, not the Stack, is the reason.
     Soon,
@@ -47,6 +49,14 @@ pub enum Again {
     Sometimes,
     /// When this time is over: another writer undoes what we write.
     Patiently(Duration),
+}
+
+impl Done {
+    /// Takes note of the version of the Secret that was looked at, if that look is why nothing is remembered.
+    pub(super) fn after_a_look_at(self, version: Box<str>) -> Self {
+        let hindrance = self.remembered.is_none().then_some(version);
+        Self { hindrance, ..self }
+    }
 }
 
 impl Again {
@@ -65,6 +75,7 @@ pub(super) fn held(problem: Problem, derived: bool) -> Done {
     Done {
         report: TargetReport { problem: Some(problem), derived, ..TargetReport::default() },
         remembered: None,
+        hindrance: None,
         again: Again::Never,
         repaired: false,
         kept: BTreeSet::new(),
@@ -111,6 +122,7 @@ pub(super) fn unchanged(known: Remembered) -> Done {
             ..TargetReport::default()
         },
         remembered: Some(known),
+        hindrance: None,
         again: Again::Never,
         repaired: false,
         kept: BTreeSet::new(),

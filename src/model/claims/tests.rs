@@ -37,6 +37,20 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
+fn whoever_wants_one_of_several_targets_is_found() {
+    let mut claims = Claims::new();
+    for (name, target) in [("one", "t1"), ("two", "t1"), ("three", "t2")] {
+        claims.settle(&claimant(name, 1), &mut planned(name, name, name, target));
+    }
+    let found = |wanted: &[&str]| -> BTreeSet<String> {
+        claims.claimants_of_any(|target| wanted.contains(&target)).map(str::to_owned).collect()
+    };
+    assert_eq!(found(&["t1"]), names(&["one", "two"]));
+    assert_eq!(found(&["t1", "t2"]), names(&["one", "three", "two"]));
+    assert_eq!(found(&["other"]), names(&[]));
+}
+
+#[test]
 fn the_younger_yields_and_recovers() {
     let mut claims = Claims::new();
     let (old, young) = (claimant("old", 10), claimant("young", 5));
