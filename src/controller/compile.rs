@@ -37,9 +37,13 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
     let mut labels = None;
     let plan = loop {
         let plan = plan(&key.namespace, &key.name, spec, &world);
-        let missing = missing_inputs(&plan, &loaded);
+        let mut missing = missing_inputs(&plan, &loaded);
         if missing.is_empty() {
             break plan;
+        }
+        // What is imported may choose other stores, and nobody shall be asked on behalf of one that is not used.
+        if missing.iter().any(|input| !is_store(input)) {
+            missing.retain(|input| !is_store(input));
         }
         for input in missing {
             // Before it is looked up: a change right after that is then told to this Stack too.
@@ -86,6 +90,13 @@ pub async fn compile(context: &Context, key: &StackKey, spec: &StackSpec) -> Res
         .map(|(store, minimum)| (store, plan.refresh_interval.map(|interval| interval.max(minimum))))
         .collect();
     Ok(Compiled { plan, generations, intervals })
+}
+
+fn is_store(input: &Input) -> bool {
+    match input {
+        Input::Store(_) => true,
+        Input::Catalog(_) | Input::Stack(_) => false,
+    }
 }
 
 /// A store as the Stack's namespace may see it, its shortest interval and its generation. The labels of the namespace are
@@ -140,4 +151,43 @@ fn is_decided_by_labels(allowed: &AllowedNamespaces, namespace: &str) -> bool {
 /// What a Stack depends on, for the index.
 pub fn dependencies(namespace: &str, plan: &Plan) -> Vec<Dependency> {
     plan.inputs.iter().map(|input| Dependency::resolve(input, namespace)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::tests::context;
+
+    #[tokio::test]
+    async fn a_store_that_an_import_replaces_is_not_one_that_the_stack_depends_on() {
+        let context = context();
+        let of_own = |kind: &str, name: &str, spec: serde_json::Value| {
+            let metadata = json!({"name": name, "namespace": "payments", "uid": name, "generation": 1});
+            let object = json!({
+                "apiVersion": "secrets.atmos.tools/v1alpha1", "kind": kind, "spec": spec, "metadata": metadata,
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        for name in ["own", "imported"] {
+            context.definitions.put_store(of_own("Store", name, json!({"kubernetes": {}})));
+        }
+        let vars = json!({"secrets": {"vars": {"A": {"store": "imported"}}}});
+        context.definitions.put_catalog(of_own("Catalog", "all", vars));
+        let spec = json!({
+            "defaultStore": "own", "imports": [{"catalog": "all"}], "targets": {"all": {}},
+            "secrets": {"vars": {"A": {"required": true}}},
+        });
+        let key = StackKey::new("payments", "prod");
+        let compiled = compile(&context, &key, &serde_json::from_value(spec).unwrap()).await.unwrap();
+        assert_eq!(compiled.plan.blocked, None);
+        let users = |name: &str| {
+            let store = StoreKey::resolve(&StoreRef::Store(name.to_owned()), "payments");
+            context.relations.count(&Dependency::Store(store))
+        };
+        assert_eq!((users("own"), users("imported")), (0, 1));
+    }
 }

@@ -184,6 +184,12 @@ impl Definitions {
         ClusterStore::store(object, &mut self.lock());
     }
 
+    /// Takes a Catalog as a watch would bring it.
+    #[cfg(test)]
+    pub(super) fn put_catalog(&self, object: DynamicObject) {
+        Catalog::store(object, &mut self.lock());
+    }
+
     /// Loses a store as when a watch says that it went.
     #[cfg(test)]
     pub(super) fn remove_store(&self, key: &StoreKey) {

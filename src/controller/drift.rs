@@ -12,7 +12,7 @@ use super::Context;
 use super::namespaces::Access;
 use super::queue::{Lane, Queue};
 use super::relations::StackKey;
-use super::schedule::until_tick;
+use super::schedule::{until_next_tick, until_tick};
 use crate::model::Plan;
 
 /// The ticks.
@@ -39,7 +39,7 @@ impl Drift {
             Some(interval) if blind && !plan.targets.is_empty() => {
                 intervals.insert(stack.clone(), interval);
                 drop(intervals);
-                self.arm_next(stack, interval);
+                self.arm_next(stack, interval, until_tick);
             }
             Some(_) | None => {
                 intervals.remove(stack);
@@ -47,9 +47,9 @@ impl Drift {
         }
     }
 
-    fn arm_next(&self, stack: &StackKey, interval: Duration) {
+    fn arm_next(&self, stack: &StackKey, interval: Duration, until: fn(&str, Duration, Duration) -> Duration) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.queue.add_after(stack.clone(), Lane::Background, until_tick(&stack.to_string(), interval, now));
+        self.queue.add_after(stack.clone(), Lane::Background, until(&stack.to_string(), interval, now));
     }
 
     /// Forgets a Stack.
@@ -70,7 +70,7 @@ impl Drift {
                 self.intervals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&stack).copied();
             if let Some(interval) = interval {
                 look(context, &stack).await;
-                self.arm_next(&stack, interval);
+                self.arm_next(&stack, interval, until_next_tick);
             }
             self.queue.done(&stack);
         }

@@ -96,12 +96,12 @@ impl Refresh {
             let covered = now.duration_since(entry.last_good) < schedule::stale_after(entry.interval_or_default());
             match reading.result {
                 Err(error) if error.kind.is_transient() && covered && matches!(entry.seen, Seen::Value(_)) => {
-                    entry.missed = true;
+                    entry.missed.get_or_insert_default().insert(stack.clone());
                 }
                 result => {
                     let seen = self.see(&reading.key, result);
-                    let missed = std::mem::take(&mut entry.missed);
-                    if entry.seen != Seen::Nothing && (entry.seen != seen || missed) {
+                    affected.extend(entry.take_missed().filter(|user| user != stack));
+                    if entry.seen != Seen::Nothing && entry.seen != seen {
                         affected.extend(entry.users.iter().map(|(user, _)| user.clone()).filter(|user| user != stack));
                     }
                     entry.seen = seen;
@@ -217,7 +217,8 @@ impl Refresh {
                 changed = true;
             }
         } else {
-            changed = entry.seen != seen || entry.told_stale || std::mem::take(&mut entry.missed);
+            affected.extend(entry.take_missed());
+            changed = entry.seen != seen || entry.told_stale;
             entry.seen = seen;
             entry.told_stale = false;
             if error.is_none() {
@@ -229,8 +230,9 @@ impl Refresh {
         }
         if error.is_some_and(|error| wants_retry(error.kind, watched)) {
             // Who asked at a tick leaves the next question when it was to be.
-            if entry.retry.is_none_or(|retry| retry.timer.is_none()) {
-                let wait = schedule::next_retry(entry.retry.map(|retry| retry.wait), entry.interval_or_default());
+            if entry.retry.as_ref().is_none_or(|retry| retry.timer.is_none()) {
+                let before = entry.retry.as_ref().map(|retry| retry.wait);
+                let wait = schedule::next_retry(before, entry.interval_or_default());
                 state.arm_retry(store, key, wait);
             }
         } else {

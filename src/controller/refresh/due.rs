@@ -39,15 +39,22 @@ impl Drop for Running<'_> {
         let Job { store, keys, why } = self.job;
         let mut state = self.refresh.lock();
         match why {
-            // The next job for what changed may begin.
             Why::Changed => {
+                // The next job for what changed may begin.
                 if let Some(index) = state.stores.get_mut(store) {
                     index.running = false;
+                }
+                for key in keys.iter().filter(|_| std::thread::panicking()) {
+                    let entry = state.stores.get(store).and_then(|index| index.keys.get(key));
+                    if entry.is_some_and(|entry| entry.retry.is_none()) {
+                        state.arm_retry(store, key, schedule::RETRY_FIRST);
+                    }
                 }
             }
             Why::Retry => {
                 for key in keys {
-                    let retry = state.stores.get(store).and_then(|index| index.keys.get(key)?.retry);
+                    let entry = state.stores.get(store).and_then(|index| index.keys.get(key));
+                    let retry = entry.and_then(|entry| entry.retry.as_deref()).copied();
                     if let Some(Retry { wait, timer: None }) = retry {
                         state.arm_retry(store, key, wait);
                     }
@@ -119,7 +126,7 @@ impl Refresh {
                 }
                 Timer::Retry(store, key) => {
                     let entry = state.stores.get_mut(&store).and_then(|index| index.keys.get_mut(&key));
-                    let retry = entry.and_then(|entry| entry.retry.as_mut());
+                    let retry = entry.and_then(|entry| entry.retry.as_deref_mut());
                     let retry = retry.filter(|retry| retry.timer == Some(number));
                     if let Some(retry) = retry {
                         retry.timer = None;

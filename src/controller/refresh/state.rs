@@ -53,10 +53,12 @@ pub(super) struct Entry {
     pub(super) users: Vec<(StackKey, Option<Duration>)>,
     pub(super) seen: Seen,
     pub(super) last_good: Instant,
-    pub(super) retry: Option<Retry>,
+    /// Boxed, as few keys have one.
+    pub(super) retry: Option<Box<Retry>>,
     pub(super) told_stale: bool,
-    /// A sync went without the value, so that the next good read is news, whatever it finds.
-    pub(super) missed: bool,
+    /// The Stacks whose syncs went without the value: to them the next good read is news, whatever it finds.
+    #[expect(clippy::box_collection, reason = "there are many entries, and few have one: a word instead of six")]
+    pub(super) missed: Option<Box<HashSet<StackKey>>>,
 }
 
 /// A key that is asked for again before its tick.
@@ -102,8 +104,13 @@ impl Entry {
             last_good: started,
             retry: None,
             told_stale: false,
-            missed: false,
+            missed: None,
         }
+    }
+
+    /// Those who went without the value until now.
+    pub(super) fn take_missed(&mut self) -> impl Iterator<Item = StackKey> + use<> {
+        self.missed.take().into_iter().flat_map(|missed| *missed)
     }
 
     pub(super) fn set_user(&mut self, stack: &StackKey, interval: Option<Duration>) {
@@ -170,7 +177,7 @@ impl State {
         let timer = self.arm(Instant::now() + wait, Timer::Retry(store.clone(), Arc::clone(key)));
         let entry = self.stores.get_mut(store).and_then(|index| index.keys.get_mut(key));
         if let Some(entry) = entry {
-            entry.retry = Some(Retry { wait, timer: Some(timer) });
+            entry.retry = Some(Box::new(Retry { wait, timer: Some(timer) }));
         }
     }
 
@@ -198,6 +205,9 @@ impl State {
             let mut interval = None;
             if let Some(entry) = index.keys.get_mut(key) {
                 entry.users.retain(|(user, _)| user != stack);
+                if let Some(missed) = &mut entry.missed {
+                    missed.remove(stack);
+                }
                 interval = entry.interval();
                 if entry.users.is_empty() {
                     index.keys.remove(key);

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use super::due::Why;
+use super::due::{Job, Why};
 use super::state::RECENT;
 use super::*;
 use crate::backend::ErrorKind;
@@ -272,13 +272,21 @@ async fn who_went_without_a_value_is_told_of_the_next_good_read() {
     assert_eq!(take(&refresh, "object#A", &value("b"), false), ["one", "two"]);
     register(&refresh, "one", &[("object#A", error(ErrorKind::Unavailable))], Some(HOUR));
     assert!(take(&refresh, "object#A", &error(ErrorKind::Unavailable), false).is_empty());
-    assert_eq!(take(&refresh, "object#A", &value("b"), false), ["one", "two"]);
+    assert_eq!(take(&refresh, "object#A", &value("b"), false), ["one"], "nobody else is concerned");
     assert!(take(&refresh, "object#A", &value("b"), false).is_empty(), "once");
 
     // The same if the good read is that of another Stack.
     register(&refresh, "new", &[("object#A", error(ErrorKind::Timeout))], Some(HOUR));
-    let told = register_since(&refresh, "one", &[("object#A", value("b"))], Some(HOUR), refresh.mark());
-    assert_eq!(told, ["new", "two"]);
+    let good = |who| register_since(&refresh, who, &[("object#A", value("b"))], Some(HOUR), refresh.mark());
+    assert_eq!(good("one"), ["new"]);
+    assert!(good("two").is_empty());
+    // One that has it by now, or is gone, needs nobody to tell it.
+    for who in ["new", "two"] {
+        register(&refresh, who, &[("object#A", error(ErrorKind::Timeout))], Some(HOUR));
+    }
+    refresh.forget(&stack("two"));
+    assert!(good("new").is_empty());
+    assert!(take(&refresh, "object#A", &value("b"), false).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,7 +376,19 @@ async fn a_right_that_is_granted_elsewhere_is_noticed_though_the_store_is_watche
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_read_panics_is_asked_for_again() {
     let refresh = refresh();
+    let defect = |job: &Job| {
+        let read = || {
+            let _running = refresh.running(job);
+            std::panic::resume_unwind(Box::new("a defect"))
+        };
+        let ended: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+        assert!(ended.is_err());
+    };
     register(&refresh, "one", &[("object#A", error(ErrorKind::Unavailable))], None);
+    register(&refresh, "one", &[("object#A", value("a"))], None);
+    refresh.source_changed(&store(), None);
+    let (jobs, _) = refresh.collect(Instant::now());
+    defect(jobs.first().unwrap());
     for _ in 0..3 {
         let asked = loop {
             let (jobs, next) = refresh.collect(Instant::now());
@@ -377,11 +397,6 @@ async fn a_key_whose_read_panics_is_asked_for_again() {
             }
             tokio::time::advance(next.unwrap() - Instant::now()).await;
         };
-        let read = || {
-            let _running = refresh.running(&asked);
-            std::panic::resume_unwind(Box::new("a defect"))
-        };
-        let ended: Result<(), _> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
-        assert!(ended.is_err());
+        defect(&asked);
     }
 }
